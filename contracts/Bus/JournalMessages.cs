@@ -1,0 +1,43 @@
+using System.Text.Json;
+
+namespace Intercommunalite.Contracts.Bus;
+
+/// <summary>
+/// A run of consecutive events of one journal, from connector to hub. The bus may lose, double or reorder these messages:
+/// positions make it good.
+/// </summary>
+/// <param name="Commune">INSEE code.</param>
+/// <param name="Journal">The commune's journal.</param>
+/// <param name="FirstPosition">Position of the first event; the others follow without a gap.</param>
+/// <param name="Events">CloudEvents as accepted, 1 to <see cref="MaxEvents"/>.</param>
+public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, IReadOnlyList<JsonElement> Events)
+{
+    /// <summary>Most events in a message.</summary>
+    public const int MaxEvents = 200;
+
+    /// <summary>Most bytes of events in a message, unless one event alone is larger.</summary>
+    public const int MaxBytes = 256 * 1024;
+
+    /// <summary>Says which run it is, never what it holds.</summary>
+    public override string ToString() => $"{Commune} {Journal} {FirstPosition}..{FirstPosition + Events.Count - 1}";
+}
+
+/// <summary>How far the hub has a journal, from hub to connector. Sent after every change, on a duplicate, and at a hub's start.</summary>
+/// <param name="Commune">INSEE code.</param>
+/// <param name="Journal">The commune's journal.</param>
+/// <param name="ReceivedThrough">Every event up to this position is stored; 0 when none is. May be less than said before, after a restore.</param>
+/// <param name="Resend">True when the hub saw a later position without the next one: the connector goes back to <c>ReceivedThrough + 1</c>.</param>
+public sealed record JournalReceipt(string Commune, Guid Journal, long ReceivedThrough, bool Resend = false);
+
+/// <summary>Names on the broker.</summary>
+public static class BusNames
+{
+    /// <summary>Quorum queue of journal segments, read by the hub.</summary>
+    public const string IngestionQueue = "hub-ingestion";
+
+    /// <summary>Times that the broker delivers a message again before it drops it; the journal protocol makes that good.</summary>
+    public const int DeliveryLimit = 20;
+
+    /// <summary>Quorum queue of what the hub has for a commune, read by the commune's connector.</summary>
+    public static string CommuneQueue(CommuneCode commune) => $"commune-{commune}";
+}

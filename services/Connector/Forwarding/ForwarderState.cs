@@ -1,0 +1,96 @@
+namespace Intercommunalite.Connector.Forwarding;
+
+/// <summary>
+/// The sending side of the journal protocol for one journal, without I/O: which position goes next, and when to go back.
+/// It publishes in order, and goes back (go-back-N) when the broker refuses, when the hub asks, and when the hub turns out to
+/// have less than was thought. When nothing is heard for a while it probes with a single event, whose receipt tells how far
+/// the hub is.
+/// </summary>
+/// <param name="last">Last position in the journal.</param>
+/// <param name="published">Every position up to here was confirmed by the broker.</param>
+/// <param name="received">Every position up to here is stored by the hub.</param>
+/// <param name="now">The time.</param>
+internal sealed class ForwarderState(long last, long published, long received, DateTimeOffset now)
+{
+    /// <summary>Most messages that wait for the broker's confirm at once.</summary>
+    public const int Window = 8;
+
+    private DateTimeOffset _heard = now;
+    private long _next = Math.Max(published, received) + 1;
+    private long _probe;
+    private int _inFlight;
+
+    /// <summary>Every position up to here was confirmed by the broker.</summary>
+    public long Published { get; private set; } = Math.Max(published, received);
+
+    /// <summary>Every position up to here is stored by the hub, as far as it has said.</summary>
+    public long Received { get; private set; } = received;
+
+    /// <summary>Last position in the journal.</summary>
+    public long Last { get; private set; } = last;
+
+    /// <summary>The position from which a message may be published now; null when there is none or the window is full.</summary>
+    public long? Next => _next <= Last && _inFlight < Window ? _next : null;
+
+    /// <summary>The journal has grown.</summary>
+    public void Appended(long last) => Last = Math.Max(Last, last);
+
+    /// <summary>A message with the positions from <see cref="Next"/> to <paramref name="through"/> is on its way.</summary>
+    public void Sent(long through)
+    {
+        _inFlight++;
+        _next = through + 1;
+    }
+
+    /// <summary>The broker has the message.</summary>
+    public void Confirmed(long through)
+    {
+        _inFlight--;
+        Published = Math.Max(Published, through);
+    }
+
+    /// <summary>The broker does not have the message that begins at <paramref name="first"/>: it goes again, and all after it.</summary>
+    public void Failed(long first)
+    {
+        _inFlight--;
+        GoBackTo(first);
+    }
+
+    /// <summary>The hub says how far it has the journal.</summary>
+    /// <param name="through">Every position up to here is stored.</param>
+    /// <param name="resend">Whether it misses the next one though it saw later ones.</param>
+    /// <param name="at">The time.</param>
+    /// <exception cref="InvalidOperationException">The hub has more than the journal: this is an older copy of it.</exception>
+    public void Heard(long through, bool resend, DateTimeOffset at)
+    {
+        if (through > Last) throw new InvalidOperationException($"The hub has this journal through {through}, the journal ends at {Last}.");
+        _heard = at;
+        // A probe that the hub took as the next event, with nothing behind it, although more was published: the rest is lost.
+        var lost = resend || through < Received || (_probe == through && _probe > Received);
+        Received = through;
+        if (through >= _probe) _probe = 0;
+        if (lost) GoBackTo(through + 1);
+        else _next = Math.Max(_next, through + 1);
+    }
+
+    /// <summary>
+    /// Called every now and then. When nothing was heard for <paramref name="patience"/> since something was published, or for
+    /// <paramref name="silence"/> in any case, gives the position of one event to publish alone: the first that the hub is not
+    /// known to have, else the last. It is not followed by <see cref="Sent"/>.
+    /// </summary>
+    public long? Probe(DateTimeOffset at, TimeSpan patience, TimeSpan silence)
+    {
+        var waiting = _next > Received + 1;
+        if (_inFlight > 0 || Last == 0 || at - _heard < (waiting ? patience : silence)) return null;
+        if (!waiting && Received < Last) return null;
+        _heard = at;
+        if (!waiting) return Last;
+        return _probe = Received + 1;
+    }
+
+    private void GoBackTo(long position)
+    {
+        _next = Math.Min(_next, position);
+        Published = Math.Min(Published, position - 1);
+    }
+}

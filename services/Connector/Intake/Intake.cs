@@ -1,0 +1,122 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using System.Text.Json;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
+using Intercommunalite.ServiceDefaults;
+using Microsoft.AspNetCore.Http.HttpResults;
+
+namespace Intercommunalite.Connector.Intake;
+
+/// <summary>The door: a commune's software posts its events here.</summary>
+internal static class Intake
+{
+    private const int MaxBatch = 10_000;
+
+    private static readonly Counter<long> s_accepted = Telemetry.Meter.CreateCounter<long>(
+        "hub.events.accepted", "{event}", "Events accepted, duplicates not counted, by commune");
+
+    public static void MapIntake(this IEndpointRouteBuilder app)
+    {
+        app.MapGet("/communes", (Journals journals) => new { communes = journals.All.Select(journal => journal.Commune.ToString()) });
+        app.MapPost("/communes/{code}/events", PostAsync).Accepts<CloudEvent>(CloudEvent.MediaType, CloudEvent.BatchMediaType).DisableAntiforgery();
+        app.MapGet("/communes/{code}/journal", Status);
+    }
+
+    /// <summary>The journal of a commune in a path, or a 404 that says which communes are served.</summary>
+    public static CommuneJournal? Find(this Journals journals, string code, out ProblemHttpResult? problem)
+    {
+        var journal = CommuneCode.TryParse(code, out var commune) ? journals.Find(commune) : null;
+        problem = journal is not null ? null : TypedResults.Problem(
+            title: "Commune not served here",
+            detail: $"This connector serves {string.Join(", ", journals.All.Select(served => served.Commune))}.",
+            statusCode: StatusCodes.Status404NotFound);
+        return journal;
+    }
+
+    /// <summary>
+    /// Checks events of one commune. The trace of the request goes with each that brings none.
+    /// </summary>
+    /// <param name="json">One event.</param>
+    /// <param name="commune">The commune that they must be of.</param>
+    /// <param name="errors">Every fault found.</param>
+    /// <returns>The event, or null when it is not acceptable.</returns>
+    public static CloudEvent? Check(JsonElement json, CommuneCode commune, out IReadOnlyList<FieldError> errors)
+    {
+        if (!EventReader.TryRead(json, commune, out var read, out errors)) return null;
+        if (read.Envelope.Journal is not null) errors = [new("journal", "set by the connector, not by the sender")];
+        if (read.Envelope.Position is not null) errors = [.. errors, new("position", "set by the connector, not by the sender")];
+        return errors.Count > 0 ? null : read.Envelope with { TraceParent = read.Envelope.TraceParent ?? Activity.Current?.Id };
+    }
+
+    /// <summary>Counts newly accepted events.</summary>
+    public static void Count(CommuneCode commune, IEnumerable<Posted> posted) =>
+        s_accepted.Add(posted.Count(place => !place.Duplicate), new KeyValuePair<string, object?>("commune", commune.ToString()));
+
+    private static async Task<IResult> PostAsync(string code, HttpRequest request, Journals journals, CancellationToken cancellation)
+    {
+        if (journals.Find(code, out var problem) is not { } journal) return problem!;
+        var media = request.ContentType?.Split(';')[0].Trim();
+        if (media is not (CloudEvent.MediaType or CloudEvent.BatchMediaType))
+        {
+            return TypedResults.Problem(
+                title: "Content type not supported",
+                detail: $"Send one event as {CloudEvent.MediaType}, or a JSON array of events as {CloudEvent.BatchMediaType}.",
+                statusCode: StatusCodes.Status415UnsupportedMediaType);
+        }
+
+        using var body = await ReadAsync(request, cancellation);
+        if (body is null) return Unreadable("The body is not JSON in UTF-8.");
+        if (media == CloudEvent.BatchMediaType && body.RootElement.ValueKind != JsonValueKind.Array) return Unreadable("A batch is a JSON array of events.");
+        List<JsonElement> sent = media == CloudEvent.MediaType ? [body.RootElement] : [.. body.RootElement.EnumerateArray()];
+        if (sent.Count > MaxBatch) return Unreadable($"A batch holds {MaxBatch} events at most.");
+
+        var events = new List<CloudEvent>(sent.Count);
+        var faults = new List<object>();
+        foreach (var (index, json) in sent.Index())
+        {
+            if (Check(json, journal.Commune, out var errors) is { } accepted) events.Add(accepted);
+            else faults.AddRange(errors.Select(error => (object)new { index, field = error.Field, reason = error.Reason }));
+        }
+
+        if (faults.Count > 0)
+        {
+            return TypedResults.Problem(
+                title: "Events refused",
+                detail: "Nothing was accepted. Correct the fields named in errors and send the whole again.",
+                statusCode: StatusCodes.Status422UnprocessableEntity,
+                extensions: new Dictionary<string, object?> { ["errors"] = faults });
+        }
+
+        var posted = await journal.AppendAsync(events, cancellation);
+        Count(journal.Commune, posted);
+        return TypedResults.Accepted((string?)null, new { events = posted });
+    }
+
+    private static IResult Status(string code, Journals journals) =>
+        journals.Find(code, out var problem) is { } journal
+            ? TypedResults.Ok(new
+            {
+                journal = journal.Id,
+                lastPosition = journal.Last,
+                publishedThrough = journal.PublishedThrough,
+                receivedThrough = journal.ReceivedThrough,
+                oldestUnreceivedAt = journal.OldestUnreceivedAt(),
+            })
+            : problem!;
+
+    private static async Task<JsonDocument?> ReadAsync(HttpRequest request, CancellationToken cancellation)
+    {
+        try
+        {
+            return await JsonDocument.ParseAsync(request.Body, new JsonDocumentOptions { MaxDepth = 32 }, cancellation);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static ProblemHttpResult Unreadable(string detail) =>
+        TypedResults.Problem(title: "Body not readable", detail: detail, statusCode: StatusCodes.Status400BadRequest);
+}

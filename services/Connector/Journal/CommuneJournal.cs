@@ -1,0 +1,253 @@
+using System.Text.Json;
+using System.Threading.Channels;
+using Intercommunalite.Contracts;
+using Microsoft.Data.Sqlite;
+
+namespace Intercommunalite.Connector.Journal;
+
+/// <summary>An event's place in the journal.</summary>
+/// <param name="Id">The CloudEvent's id.</param>
+/// <param name="Position">1, 2, 3, …</param>
+/// <param name="Duplicate">Whether it already was in the journal, at that position.</param>
+internal sealed record Posted(string Id, long Position, bool Duplicate);
+
+/// <summary>A stored event, ready for the bus.</summary>
+/// <param name="Position">Its position.</param>
+/// <param name="Json">The CloudEvent in UTF-8, with journal and position.</param>
+internal readonly record struct StoredEvent(long Position, byte[] Json);
+
+/// <summary>
+/// The events of one commune that were accepted, in order, on disk (SQLite, write-ahead log, synchronous FULL). Concurrent
+/// requests share one commit: what arrives while one is written goes together into the next.
+/// </summary>
+internal sealed class CommuneJournal : IAsyncDisposable
+{
+    private const int MaxEventsPerCommit = 5_000;
+
+    private readonly string _connectionString;
+    private readonly SqliteConnection _writer;
+    private readonly Channel<Append> _appends = Channel.CreateBounded<Append>(256);
+    private readonly Task _writing;
+    private long _last;
+    private long _published;
+    private long _received;
+
+    private CommuneJournal(CommuneCode commune, string directory)
+    {
+        Commune = commune;
+        Directory = directory;
+        System.IO.Directory.CreateDirectory(directory);
+        _connectionString = new SqliteConnectionStringBuilder { DataSource = Path.Combine(directory, "journal.db"), DefaultTimeout = 30 }.ToString();
+        _writer = OpenConnection();
+        Execute("""
+            PRAGMA journal_mode = WAL;
+            CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL, published INTEGER NOT NULL, received INTEGER NOT NULL);
+            CREATE TABLE IF NOT EXISTS event (position INTEGER PRIMARY KEY, event_id BLOB NOT NULL UNIQUE, accepted_at INTEGER NOT NULL, json BLOB NOT NULL);
+            INSERT INTO journal SELECT lower(hex(randomblob(16))), 0, 0 WHERE NOT EXISTS (SELECT 1 FROM journal);
+            """);
+        using var command = _writer.CreateCommand();
+        command.CommandText = "SELECT id, published, received, (SELECT coalesce(max(position), 0) FROM event) FROM journal";
+        using var reader = command.ExecuteReader();
+        reader.Read();
+        Id = Guid.ParseExact(reader.GetString(0), "N");
+        (_published, _received, _last) = (reader.GetInt64(1), reader.GetInt64(2), reader.GetInt64(3));
+        _writing = Task.Run(WriteAsync);
+    }
+
+    /// <summary>Raised after events were committed; the argument is the last position.</summary>
+    public event Action<long>? Appended;
+
+    /// <summary>The commune.</summary>
+    public CommuneCode Commune { get; }
+
+    /// <summary>The commune's directory.</summary>
+    public string Directory { get; }
+
+    /// <summary>Made when the journal was made.</summary>
+    public Guid Id { get; }
+
+    /// <summary>Position of the last event; 0 when there is none.</summary>
+    public long Last => Volatile.Read(ref _last);
+
+    /// <summary>Every event up to here was confirmed by the broker.</summary>
+    public long PublishedThrough => Volatile.Read(ref _published);
+
+    /// <summary>Every event up to here is stored by the hub, as far as it has said.</summary>
+    public long ReceivedThrough => Volatile.Read(ref _received);
+
+    /// <summary>Opens the journal in a directory, or makes a new one there.</summary>
+    public static CommuneJournal Open(CommuneCode commune, string directory) => new(commune, directory);
+
+    /// <summary>
+    /// Writes events at the next positions, all or none, and returns once they are on disk. An event already in the journal
+    /// keeps its place.
+    /// </summary>
+    /// <param name="events">Events of this commune that passed the check.</param>
+    /// <param name="cancellation">Gives up waiting; the events may be written even so.</param>
+    /// <returns>Their places, in the order given.</returns>
+    /// <exception cref="SqliteException">The disk refused; nothing was accepted.</exception>
+    public async Task<IReadOnlyList<Posted>> AppendAsync(IReadOnlyList<CloudEvent> events, CancellationToken cancellation)
+    {
+        if (events.Count == 0) return [];
+        var append = new Append(events, new TaskCompletionSource<IReadOnlyList<Posted>>(TaskCreationOptions.RunContinuationsAsynchronously));
+        await _appends.Writer.WriteAsync(append, cancellation);
+        return await append.Done.Task.WaitAsync(cancellation);
+    }
+
+    /// <summary>Events from a position on, within the limits; at least one, if there is one.</summary>
+    public IReadOnlyList<StoredEvent> Read(long from, int maxEvents, int maxBytes)
+    {
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT position, json FROM event WHERE position >= $from ORDER BY position LIMIT $limit";
+        command.Parameters.AddWithValue("$from", from);
+        command.Parameters.AddWithValue("$limit", maxEvents);
+        using var reader = command.ExecuteReader();
+        var events = new List<StoredEvent>();
+        var bytes = 0;
+        while (reader.Read())
+        {
+            var json = reader.GetFieldValue<byte[]>(1);
+            bytes += json.Length;
+            if (events.Count > 0 && bytes > maxBytes) break;
+            events.Add(new StoredEvent(reader.GetInt64(0), json));
+        }
+
+        return events;
+    }
+
+    /// <summary>When the oldest event that the hub has not said to have was accepted; null when it has them all.</summary>
+    public DateTimeOffset? OldestUnreceivedAt()
+    {
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT accepted_at FROM event WHERE position > $received ORDER BY position LIMIT 1";
+        command.Parameters.AddWithValue("$received", ReceivedThrough);
+        return command.ExecuteScalar() is long milliseconds ? DateTimeOffset.FromUnixTimeMilliseconds(milliseconds) : null;
+    }
+
+    /// <summary>
+    /// Notes how far the broker and the hub have come. Written without waiting for the disk: after a crash an older note only
+    /// means that some events are published again.
+    /// </summary>
+    public void Note(long published, long received)
+    {
+        if (published == PublishedThrough && received == ReceivedThrough) return;
+        Volatile.Write(ref _published, published);
+        Volatile.Write(ref _received, received);
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "PRAGMA synchronous = OFF; UPDATE journal SET published = $published, received = $received; PRAGMA synchronous = FULL;";
+        command.Parameters.AddWithValue("$published", published);
+        command.Parameters.AddWithValue("$received", received);
+        command.ExecuteNonQuery();
+    }
+
+    /// <summary>Deletes events that were accepted before a time and that the hub has; the last one stays, as it holds the position.</summary>
+    /// <returns>How many were deleted.</returns>
+    public int DeleteReceived(DateTimeOffset acceptedBefore)
+    {
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "DELETE FROM event WHERE position <= $received AND position < $last AND accepted_at < $before";
+        command.Parameters.AddWithValue("$received", ReceivedThrough);
+        command.Parameters.AddWithValue("$last", Last);
+        command.Parameters.AddWithValue("$before", acceptedBefore.ToUnixTimeMilliseconds());
+        return command.ExecuteNonQuery();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _appends.Writer.TryComplete();
+        await _writing;
+        await _writer.DisposeAsync();
+    }
+
+    private async Task WriteAsync()
+    {
+        var together = new List<Append>();
+        while (await _appends.Reader.WaitToReadAsync())
+        {
+            together.Clear();
+            var events = 0;
+            while (events < MaxEventsPerCommit && _appends.Reader.TryRead(out var append))
+            {
+                together.Add(append);
+                events += append.Events.Count;
+            }
+
+            try
+            {
+                var (placed, last) = Write(together);
+                Volatile.Write(ref _last, last);
+                for (var i = 0; i < together.Count; i++) together[i].Done.SetResult(placed[i]);
+                Appended?.Invoke(last);
+            }
+            catch (Exception e) when (e is SqliteException or IOException)
+            {
+                foreach (var append in together) append.Done.TrySetException(e);
+            }
+        }
+    }
+
+    private (List<IReadOnlyList<Posted>> Placed, long Last) Write(List<Append> together)
+    {
+        var last = Last;
+        var now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        var placed = new List<IReadOnlyList<Posted>>();
+        using var transaction = _writer.BeginTransaction();
+        using var insert = _writer.CreateCommand();
+        insert.CommandText = "INSERT INTO event (position, event_id, accepted_at, json) VALUES ($position, $id, $now, $json) ON CONFLICT (event_id) DO NOTHING";
+        var position = insert.Parameters.Add("$position", SqliteType.Integer);
+        var id = insert.Parameters.Add("$id", SqliteType.Blob);
+        insert.Parameters.AddWithValue("$now", now);
+        var json = insert.Parameters.Add("$json", SqliteType.Blob);
+        using var find = _writer.CreateCommand();
+        find.CommandText = "SELECT position FROM event WHERE event_id = $id";
+        var wanted = find.Parameters.Add("$id", SqliteType.Blob);
+        foreach (var append in together)
+        {
+            var places = new List<Posted>(append.Events.Count);
+            foreach (var accepted in append.Events)
+            {
+                var key = accepted.EventId.ToByteArray(bigEndian: true);
+                position.Value = last + 1;
+                id.Value = key;
+                json.Value = JsonSerializer.SerializeToUtf8Bytes(accepted with { Journal = Id, Position = last + 1 }, ContractJson.Options);
+                if (insert.ExecuteNonQuery() == 1)
+                {
+                    places.Add(new Posted(accepted.Id, ++last, false));
+                }
+                else
+                {
+                    wanted.Value = key;
+                    places.Add(new Posted(accepted.Id, (long)find.ExecuteScalar()!, true));
+                }
+            }
+
+            placed.Add(places);
+        }
+
+        transaction.Commit();
+        return (placed, last);
+    }
+
+    private SqliteConnection OpenConnection()
+    {
+        var connection = new SqliteConnection(_connectionString);
+        connection.Open();
+        using var command = connection.CreateCommand();
+        command.CommandText = "PRAGMA synchronous = FULL";
+        command.ExecuteNonQuery();
+        return connection;
+    }
+
+    private void Execute(string sql)
+    {
+        using var command = _writer.CreateCommand();
+        command.CommandText = sql;
+        command.ExecuteNonQuery();
+    }
+
+    private readonly record struct Append(IReadOnlyList<CloudEvent> Events, TaskCompletionSource<IReadOnlyList<Posted>> Done);
+}

@@ -1,0 +1,17 @@
+using Intercommunalite.Connector.Forwarding;
+using Intercommunalite.Connector.Intake;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.ServiceDefaults;
+
+var builder = WebApplication.CreateBuilder(args);
+builder.AddServiceDefaults("connector");
+builder.Services.AddSingleton(TimeProvider.System);
+builder.Services.AddSingleton<Journals>();
+builder.Services.AddOpenApi();
+builder.AddForwarding();
+
+var app = builder.Build();
+app.UseServiceDefaults();
+app.MapOpenApi();
+app.MapIntake();
+app.Run();

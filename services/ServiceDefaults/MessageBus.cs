@@ -1,0 +1,61 @@
+using Intercommunalite.Contracts.Bus;
+using MassTransit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Configuration;
+
+namespace Intercommunalite.ServiceDefaults;
+
+/// <summary>How every service meets the broker.</summary>
+public static class MessageBus
+{
+    private const string SegmentExchange = "journal-segments";
+
+    /// <summary>
+    /// Adds the bus at <c>ConnectionStrings__Bus</c> (an amqp URI). The service starts whether the broker is there or not and
+    /// connects when it can.
+    /// </summary>
+    /// <param name="builder">The service being built.</param>
+    /// <param name="consumers">Registers the service's consumers.</param>
+    /// <param name="endpoints">Declares its receive endpoints.</param>
+    public static WebApplicationBuilder AddBus(
+        this WebApplicationBuilder builder,
+        Action<IBusRegistrationConfigurator> consumers,
+        Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> endpoints)
+    {
+        var address = new Uri(builder.Configuration.GetConnectionString("Bus")
+            ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+        builder.Services.AddMassTransit(bus =>
+        {
+            // By default MassTransit reports usage to its vendor; a public body must not.
+            bus.DisableUsageTelemetry();
+            consumers(bus);
+            bus.UsingRabbitMq((context, broker) =>
+            {
+                broker.Host(address);
+                broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
+                broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
+                endpoints(context, broker);
+            });
+        });
+        return builder;
+    }
+
+    /// <summary>
+    /// The ingestion queue as both sides declare it (RabbitMQ refuses a second declaration that differs). One hub node at a
+    /// time reads it; the connectors declare and bind it too, so that what they publish before a first hub starts is kept.
+    /// </summary>
+    public static void DeclareIngestionQueue(IRabbitMqQueueConfigurator queue)
+    {
+        DeclareReliable(queue);
+        queue.SingleActiveConsumer = true;
+    }
+
+    /// <summary>A replicated durable queue. A message that was delivered 20 times in vain is dropped: the journal protocol sends it again.</summary>
+    public static void DeclareReliable(IRabbitMqQueueConfigurator queue)
+    {
+        queue.Durable = true;
+        queue.AutoDelete = false;
+        queue.SetQueueArgument("x-queue-type", "quorum");
+        queue.SetQueueArgument("x-delivery-limit", BusNames.DeliveryLimit);
+    }
+}
