@@ -1,0 +1,82 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Intercommunalite.Contracts;
+using Intercommunalite.ServiceDefaults;
+using JasperFx;
+using JasperFx.Events;
+using JasperFx.Events.Projections;
+using Marten;
+using Marten.Services;
+using Npgsql;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>Registers the event store: Marten on PostgreSQL, its schema, and the node that projects.</summary>
+internal static class EventStore
+{
+    public static WebApplicationBuilder AddEventStore(this WebApplicationBuilder builder)
+    {
+        var connectionString = builder.Configuration.GetConnectionString("Hub")
+            ?? throw new InvalidOperationException("The setting ConnectionStrings:Hub (a PostgreSQL connection string) is missing: give it as the environment variable ConnectionStrings__Hub.");
+        builder.Services.AddSingleton(NpgsqlDataSource.Create(connectionString));
+        builder.Services.AddMarten(Configure).UseLightweightSessions().UseNpgsqlDataSource();
+        builder.Services.AddSingleton<StoreSchema>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<StoreSchema>());
+        builder.Services.AddSingleton<Positions>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Positions>());
+        builder.Services.AddSingleton<Projector>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Projector>());
+        builder.Services.AddHealthChecks().AddCheck<StoreSchema>("event store", tags: [Defaults.Ready]);
+        return builder;
+    }
+
+    /// <summary>How events are stored: one stream per record, named as in the catalogue, without personal data.</summary>
+    public static void Configure(StoreOptions options)
+    {
+        options.DatabaseSchemaName = "hub";
+        options.AutoCreateSchemaObjects = AutoCreate.CreateOrUpdate;
+        options.Serializer(new SystemTextJsonSerializer(StoredJson()));
+        options.Events.StreamIdentity = StreamIdentity.AsString;
+        options.Events.AppendMode = EventAppendMode.Quick;
+        options.Events.EnableUniqueIndexOnEventId = true;
+        options.Events.MetadataConfig.HeadersEnabled = true;
+        options.Events.UseListenNotifyForEventAppends = true;
+        options.Storage.ExtendedSchemaObjects.Add(RebuildRequests.Schema());
+        foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
+
+        // By default the daemon passes over events that a projection fails on: the figures would silently be wrong. Here it pauses.
+        options.Projections.Errors.SkipApplyErrors = false;
+        options.Projections.Errors.SkipSerializationErrors = false;
+        options.Projections.Errors.SkipUnknownEvents = false;
+        options.Projections.RebuildErrors.SkipApplyErrors = false;
+        options.Projections.RebuildErrors.SkipSerializationErrors = false;
+        options.Projections.RebuildErrors.SkipUnknownEvents = false;
+    }
+
+    /// <summary>Adds a room's projection and its tables to the store.</summary>
+    public static IServiceCollection AddProjection<TProjection>(this IServiceCollection services, params Weasel.Postgresql.Tables.Table[] tables)
+        where TProjection : ConsolidatedProjection => services
+            .AddSingleton<TProjection>()
+            .ConfigureMarten((provider, options) =>
+            {
+                options.Storage.ExtendedSchemaObjects.AddRange(tables);
+                options.Projections.Add(provider.GetRequiredService<TProjection>(), ProjectionLifecycle.Async);
+            });
+
+    /// <summary>Stream key of a record: <c>{commune}/{domain}/{subject}</c>.</summary>
+    public static string StreamKey(CommuneCode commune, EventType type, string subject) => $"{commune}/{type.Domain}/{subject}";
+
+    /// <summary>Commune and subject of the record that a stored event is about.</summary>
+    public static (string Commune, string Subject) Record(this IEvent stored)
+    {
+        var parts = stored.StreamKey!.Split('/', 3);
+        return (parts[0], parts[2]);
+    }
+
+    private static JsonSerializerOptions StoredJson()
+    {
+        var options = new JsonSerializerOptions { TypeInfoResolver = new DefaultJsonTypeInfoResolver() };
+        ContractJson.Apply(options);
+        return options;
+    }
+}

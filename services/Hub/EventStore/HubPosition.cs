@@ -1,0 +1,65 @@
+using System.Globalization;
+using Npgsql;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// Answers built from a projection say how far it was (<c>X-Hub-Position</c>), and can be asked to wait until it is far enough
+/// (<c>?minPosition=</c>), so that a caller reads its own writes.
+/// </summary>
+internal static class HubPosition
+{
+    private const string Header = "X-Hub-Position";
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+
+    /// <summary>SQL of a projection's position, to be read in the same statement as its rows.</summary>
+    public static string Sql(string projection) =>
+        $"coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = '{Positions.Shard(projection)}'), 0)";
+
+    /// <summary>Runs a query of a projection's rows and answers <c>{"position":N,"items":[…]}</c>.</summary>
+    /// <param name="context">The request and its answer.</param>
+    /// <param name="projection">Name of the projection.</param>
+    /// <param name="minPosition">Position that it must have seen, or null.</param>
+    /// <param name="items">SQL that gives one JSON object per row.</param>
+    /// <param name="parameters">Its parameters.</param>
+    public static async Task<IResult> AnswerAsync(
+        HttpContext context, string projection, long? minPosition, string items, params NpgsqlParameter[] parameters)
+    {
+        var services = context.RequestServices;
+        if (minPosition is { } wanted && !await ReachedAsync(services.GetRequiredService<Positions>(), projection, wanted, context.RequestAborted))
+        {
+            return TypedResults.Problem(
+                title: "Not there yet",
+                detail: $"The figures have not seen position {wanted} within {s_patience.TotalSeconds:0} s. Ask again.",
+                statusCode: StatusCodes.Status412PreconditionFailed);
+        }
+
+        await using var command = services.GetRequiredService<NpgsqlDataSource>().CreateCommand(
+            $"SELECT {Sql(projection)}, coalesce(json_agg(item), '[]')::text FROM ({items}) AS rows (item)");
+        command.Parameters.AddRange(parameters);
+        await using var reader = await command.ExecuteReaderAsync(context.RequestAborted);
+        await reader.ReadAsync(context.RequestAborted);
+        var position = reader.GetInt64(0);
+        context.Response.Headers[Header] = position.ToString(CultureInfo.InvariantCulture);
+        return TypedResults.Text($"{{\"position\":{position},\"items\":{reader.GetString(1)}}}", "application/json");
+    }
+
+    private static async Task<bool> ReachedAsync(Positions positions, string projection, long wanted, CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(s_patience);
+        try
+        {
+            while (true)
+            {
+                var moved = positions.Moved;
+                if (positions.Of(projection) >= wanted) return true;
+                await moved.WaitAsync(patience.Token);
+            }
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+}

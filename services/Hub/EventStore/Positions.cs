@@ -1,0 +1,83 @@
+using System.Collections.Frozen;
+using System.Diagnostics.Metrics;
+using Intercommunalite.ServiceDefaults;
+using Marten;
+using Npgsql;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// How far the store and each projection are, looked up several times a second, on every node. Positions are Marten's global
+/// sequence; nothing beyond <see cref="HighWater"/> is ever served, since an event with a lower number may still be on its way.
+/// </summary>
+internal sealed class Positions : BackgroundService
+{
+    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
+
+    private readonly NpgsqlDataSource _database;
+    private readonly StoreSchema _schema;
+    private FrozenDictionary<string, long> _byName = FrozenDictionary<string, long>.Empty;
+    private TaskCompletionSource _moved = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Positions(NpgsqlDataSource database, StoreSchema schema, IDocumentStore store)
+    {
+        (_database, _schema) = (database, schema);
+        Projections = [.. store.Options.Events.Projections().Select(projection => projection.Name)];
+        Telemetry.Meter.CreateObservableGauge("hub.projection.lag", Lags, "{event}", "Events that a projection has not seen yet");
+    }
+
+    /// <summary>Names of the projections.</summary>
+    public IReadOnlyList<string> Projections { get; }
+
+    /// <summary>Every event up to here is in the store for good.</summary>
+    public long HighWater => Volatile.Read(ref _byName).GetValueOrDefault("HighWaterMark");
+
+    /// <summary>Done when any position has changed.</summary>
+    public Task Moved => Volatile.Read(ref _moved).Task;
+
+    /// <summary>Name under which the daemon runs a projection.</summary>
+    public static string Shard(string projection) => $"{projection}:All";
+
+    /// <summary>Every event up to here is in the projection.</summary>
+    public long Of(string projection) => Volatile.Read(ref _byName).GetValueOrDefault(Shard(projection));
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(s_interval);
+        try
+        {
+            await _schema.Applied.WaitAsync(stoppingToken);
+            do
+            {
+                try
+                {
+                    await LookAsync(stoppingToken);
+                }
+                catch (NpgsqlException)
+                {
+                    // The database is away: the last positions stay, health tells.
+                }
+            }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private async Task LookAsync(CancellationToken cancellation)
+    {
+        var found = new Dictionary<string, long>();
+        await using var command = _database.CreateCommand("SELECT name, last_seq_id FROM hub.mt_event_progression");
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) found[reader.GetString(0)] = reader.GetInt64(1);
+        var before = _byName;
+        if (found.Count == before.Count && found.All(pair => before.TryGetValue(pair.Key, out var old) && old == pair.Value)) return;
+        Volatile.Write(ref _byName, found.ToFrozenDictionary());
+        Interlocked.Exchange(ref _moved, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+    }
+
+    private IEnumerable<Measurement<long>> Lags() => Projections.Select(projection =>
+        new Measurement<long>(Math.Max(0, HighWater - Of(projection)), new KeyValuePair<string, object?>("projection", projection)));
+}

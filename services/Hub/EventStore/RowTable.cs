@@ -1,0 +1,91 @@
+using System.Reflection;
+using System.Text.Json;
+using Marten;
+using Npgsql;
+using NpgsqlTypes;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// A table of a projection, whose columns are the properties of a row record in their order. A page of events reads and
+/// writes it in one statement each: the rows travel as one JSON array.
+/// </summary>
+/// <typeparam name="TRow">The row: text, <c>int</c>, <c>long</c>, <c>bool</c> and lists of text.</typeparam>
+internal sealed class RowTable<TRow>
+    where TRow : class
+{
+    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
+    private readonly string _name;
+    private readonly PropertyInfo[] _properties = typeof(TRow).GetProperties();
+    private readonly string[] _key;
+    private readonly string _load;
+    private readonly string _save;
+    private readonly string _add;
+
+    /// <summary>Names the table and its key.</summary>
+    /// <param name="name"><c>schema.table</c>.</param>
+    /// <param name="keyLength">How many of the first properties are its key.</param>
+    public RowTable(string name, int keyLength)
+    {
+        _name = name;
+        var columns = _properties.Select(Column).ToArray();
+        _key = columns[..keyLength];
+        var (all, key) = (string.Join(", ", columns), string.Join(", ", _key));
+        var given = $"json_populate_recordset(null::{name}, ?::json)";
+        _load = $"SELECT row_to_json(r)::text FROM {name} r JOIN {given.Replace("?", "$1", StringComparison.Ordinal)} k USING ({key})";
+        _save = $"INSERT INTO {name} ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO UPDATE SET {Sets(column => $"{column} = excluded.{column}")}";
+        _add = $"INSERT INTO {name} AS r ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO UPDATE SET {Sets(column => $"{column} = r.{column} + excluded.{column}")}";
+        string Sets(Func<string, string> set) => string.Join(", ", columns[keyLength..].Select(set));
+    }
+
+    /// <summary>The table, for the store's schema.</summary>
+    public Table Schema()
+    {
+        var described = new Table(_name);
+        foreach (var property in _properties)
+        {
+            var column = described.AddColumn(Column(property), SqlType(property.PropertyType));
+            if (_key.Contains(Column(property))) column.AsPrimaryKey();
+        }
+
+        return described;
+    }
+
+    /// <summary>Its name with its schema.</summary>
+    public string Name => _name;
+
+    /// <summary>The rows that exist of those whose key is given; the other columns of what is given do not matter.</summary>
+    public async Task<IReadOnlyList<TRow>> LoadAsync(NpgsqlDataSource database, IReadOnlyCollection<TRow> keys, CancellationToken cancellation)
+    {
+        var rows = new List<TRow>(keys.Count);
+        if (keys.Count == 0) return rows;
+        await using var command = database.CreateCommand(_load);
+        command.Parameters.Add(new NpgsqlParameter { Value = JsonSerializer.Serialize(keys, s_json), NpgsqlDbType = NpgsqlDbType.Text });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) rows.Add(JsonSerializer.Deserialize<TRow>(reader.GetString(0), s_json)!);
+        return rows;
+    }
+
+    /// <summary>Inserts or replaces rows, with the page's other changes.</summary>
+    public void Save(IDocumentOperations operations, IReadOnlyCollection<TRow> rows) => Queue(operations, _save, rows);
+
+    /// <summary>Inserts rows, or adds their numbers to those that are there, with the page's other changes.</summary>
+    public void Add(IDocumentOperations operations, IReadOnlyCollection<TRow> rows) => Queue(operations, _add, rows);
+
+    private static void Queue(IDocumentOperations operations, string sql, IReadOnlyCollection<TRow> rows)
+    {
+        if (rows.Count > 0) operations.QueueSqlCommand(sql, JsonSerializer.Serialize(rows, s_json));
+    }
+
+    private static string Column(PropertyInfo property) => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name);
+
+    private static string SqlType(Type type) =>
+        type == typeof(string) ? "text"
+        : type == typeof(int) ? "integer"
+        : type == typeof(long) ? "bigint"
+        : type == typeof(bool) ? "boolean"
+        : type == typeof(string[]) ? "text[]"
+        : throw new InvalidOperationException($"No column type for {type.Name}.");
+}

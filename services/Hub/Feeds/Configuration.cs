@@ -1,0 +1,35 @@
+using Intercommunalite.ServiceDefaults;
+
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>Registers the feeds: gRPC on a port of its own, HTTP/2 only, with health and reflection.</summary>
+internal static class Configuration
+{
+    public static WebApplicationBuilder AddFeeds(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddGrpc();
+        builder.Services.AddGrpcReflection();
+        builder.Services.AddGrpcHealthChecks(options => options.Services.Map("", check => check.Tags.Contains(Defaults.Ready)));
+        if (builder.Configuration["Hub:GrpcPort"] is { Length: > 0 } port) Listen(builder, port);
+        return builder;
+    }
+
+    public static WebApplication MapFeeds(this WebApplication app)
+    {
+        app.MapGrpcService<FeedService>();
+        app.MapGrpcHealthChecksService();
+        app.MapGrpcReflectionService();
+        return app;
+    }
+
+    // gRPC without TLS needs a port that speaks nothing but HTTP/2; Kestrel then wants the other addresses as endpoints too.
+    private static void Listen(WebApplicationBuilder builder, string port)
+    {
+        var urls = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';');
+        var endpoints = urls.Select((url, index) => KeyValuePair.Create<string, string?>($"Kestrel:Endpoints:Web{index}:Url", url)).ToList();
+        endpoints.Add(new("Kestrel:Endpoints:Grpc:Url", $"http://{new UriBuilder(urls[0]).Host}:{port}"));
+        endpoints.Add(new("Kestrel:Endpoints:Grpc:Protocols", "Http2"));
+        builder.Configuration.AddInMemoryCollection(endpoints);
+        builder.WebHost.UseSetting(WebHostDefaults.ServerUrlsKey, "");
+    }
+}

@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text.Json;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.EventStore;
+using Npgsql;
+using NpgsqlTypes;
+
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>The feed of events over gRPC, in the order of the store, never beyond its high-water mark.</summary>
+internal sealed class FeedService(NpgsqlDataSource database, Positions positions, StoreSchema schema) : Feed.FeedBase
+{
+    private const int PageSize = 500;
+    private const int MaxLimit = 1000;
+    private const int DefaultLimit = 100;
+
+    /// <inheritdoc/>
+    public override async Task<ReadResponse> Read(ReadRequest request, ServerCallContext context)
+    {
+        if (request.Limit is < 0 or > MaxLimit) throw Invalid($"limit: 1 to {MaxLimit} expected.");
+        var after = Position(request.Cursor);
+        var filter = FeedFilter.From(request.Filter);
+        await schema.Applied.WaitAsync(context.CancellationToken);
+        var page = await PageAsync(after, filter, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
+    }
+
+    /// <inheritdoc/>
+    public override async Task Subscribe(SubscribeRequest request, IServerStreamWriter<SubscribeResponse> responseStream, ServerCallContext context)
+    {
+        var after = Position(request.Cursor);
+        var filter = FeedFilter.From(request.Filter);
+        await schema.Applied.WaitAsync(context.CancellationToken);
+        bool? caughtUp = null;
+        try
+        {
+            while (true)
+            {
+                var moved = positions.Moved;
+                var page = await PageAsync(after, filter, PageSize, context.CancellationToken);
+                if (caughtUp == true && !page.CaughtUp)
+                    await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
+                foreach (var item in page.Events) await responseStream.WriteAsync(new SubscribeResponse { Event = item }, context.CancellationToken);
+                var lastSent = page.Events.Count > 0 ? Position(page.Events[^1].Cursor) : after;
+                if (page.Through > lastSent)
+                    await responseStream.WriteAsync(new SubscribeResponse { Checkpoint = new Checkpoint { Cursor = Cursor(page.Through) } }, context.CancellationToken);
+                after = page.Through;
+                if (page.CaughtUp && caughtUp != true)
+                    await responseStream.WriteAsync(new SubscribeResponse { CaughtUp = new CaughtUp { Cursor = Cursor(after) } }, context.CancellationToken);
+                caughtUp = page.CaughtUp;
+                if (page.CaughtUp) await moved.WaitAsync(context.CancellationToken);
+            }
+        }
+        catch (OperationCanceledException) when (context.CancellationToken.IsCancellationRequested)
+        {
+            // The subscriber went away.
+        }
+    }
+
+    /// <summary>Events after a position, at most so many, and the position that was looked through.</summary>
+    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, FeedFilter filter, int limit, CancellationToken cancellation)
+    {
+        var high = Math.Max(positions.HighWater, after);
+        var events = new List<Event>();
+        await using var command = database.CreateCommand("""
+            SELECT seq_id, stream_id, type, data::text, headers::text FROM hub.mt_events
+            WHERE seq_id > $1 AND seq_id <= $2 AND ($3::text[] IS NULL OR type LIKE ANY ($3)) AND ($4::text[] IS NULL OR split_part(stream_id, '/', 1) = ANY ($4))
+            ORDER BY seq_id LIMIT $5
+            """);
+        command.Parameters.Add(new() { Value = after });
+        command.Parameters.Add(new() { Value = high });
+        command.Parameters.Add(new() { Value = (object?)filter.TypePatterns ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        command.Parameters.Add(new() { Value = (object?)filter.Communes ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        command.Parameters.Add(new() { Value = limit });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) events.Add(Item(reader));
+        var full = events.Count == limit;
+        var through = full ? Position(events[^1].Cursor) : high;
+        return (events, through, through >= high);
+    }
+
+    private static Event Item(NpgsqlDataReader reader)
+    {
+        var stream = reader.GetString(1).Split('/', 3);
+        using var headers = JsonDocument.Parse(reader.GetString(4));
+        return new Event
+        {
+            Cursor = Cursor(reader.GetInt64(0)),
+            Id = headers.RootElement.GetProperty(EventHeaders.Id).GetString(),
+            Source = headers.RootElement.GetProperty(EventHeaders.Source).GetString(),
+            Type = reader.GetString(2),
+            Subject = stream[2],
+            Time = Timestamp.FromDateTimeOffset(headers.RootElement.GetProperty(EventHeaders.Time).GetDateTimeOffset()),
+            Data = reader.GetString(3),
+            Commune = stream[0],
+            Traceparent = headers.RootElement.TryGetProperty(EventHeaders.TraceParent, out var trace) ? trace.GetString() : "",
+        };
+    }
+
+    private static string Cursor(long position) => position.ToString(CultureInfo.InvariantCulture);
+
+    private static long Position(string cursor) =>
+        cursor.Length == 0 ? 0
+        : long.TryParse(cursor, NumberStyles.None, CultureInfo.InvariantCulture, out var position) ? position
+        : throw Invalid("cursor: not one of this feed. Leave it empty to read from the beginning.");
+
+    private static RpcException Invalid(string detail) => new(new Status(StatusCode.InvalidArgument, detail));
+
+    /// <summary>A filter as the query takes it.</summary>
+    private sealed record FeedFilter(string[]? TypePatterns, string[]? Communes)
+    {
+        private static readonly SearchValues<char> s_typeCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+        public static FeedFilter From(Filter? filter)
+        {
+            foreach (var commune in filter?.Communes ?? [])
+            {
+                if (!CommuneCode.TryParse(commune, out _)) throw Invalid("filter.communes: INSEE commune codes expected.");
+            }
+
+            return new FeedFilter(
+                filter is { Types_.Count: > 0 } ? [.. filter.Types_.Select(Pattern)] : null,
+                filter is { Communes.Count: > 0 } ? [.. filter.Communes] : null);
+        }
+
+        private static string Pattern(string type)
+        {
+            var prefix = type.EndsWith('*') ? type[..^1] : type;
+            if (prefix.Length == 0 || prefix.AsSpan().ContainsAnyExcept(s_typeCharacters))
+                throw Invalid("filter.types: a type's name, or its beginning with '*' behind, expected.");
+            return type.EndsWith('*') ? $"{prefix}%" : prefix;
+        }
+    }
+}

@@ -1,0 +1,64 @@
+using System.Text.Json;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Bus;
+
+namespace Intercommunalite.Hub.Ingestion;
+
+/// <summary>An event off the bus, checked once: either read, or refused for a reason.</summary>
+internal sealed record IncomingEvent(string Commune, Guid Journal, long Position, JsonElement Json, CheckedEvent? Read, string? Refused);
+
+/// <summary>
+/// The events of some segments, to be stored in runs: all at once as a rule, in ever smaller runs when the store refuses one,
+/// down to the single event that is the cause.
+/// </summary>
+internal sealed class IncomingEvents
+{
+    private readonly IncomingEvent[] _events;
+    private int _start;
+    private int _size;
+
+    /// <summary>Checks every event and sorts them by journal and position: the broker may have reordered them.</summary>
+    public IncomingEvents(IEnumerable<JournalSegment> segments)
+    {
+        _events = [.. segments
+            .OrderBy(segment => segment.Commune, StringComparer.Ordinal).ThenBy(segment => segment.Journal).ThenBy(segment => segment.FirstPosition)
+            .SelectMany(segment => segment.Events.Select((json, index) => Check(segment, index, json)))];
+        _size = _events.Length;
+    }
+
+    /// <summary>Whether every run is stored.</summary>
+    public bool Done => _start >= _events.Length;
+
+    /// <summary>The run to store now.</summary>
+    public ArraySegment<IncomingEvent> Run => new(_events, _start, Math.Min(_size, _events.Length - _start));
+
+    /// <summary>Trace contexts of the run.</summary>
+    public IEnumerable<string?> TraceParents => Run.Select(incoming => incoming.Read?.Envelope.TraceParent);
+
+    /// <summary>The run is stored; the next one is all that is left.</summary>
+    public void Stored()
+    {
+        _start += Run.Count;
+        _size = _events.Length;
+    }
+
+    /// <summary>The store refused the run: the next try is with half of it, or, when it is one event, without that event.</summary>
+    /// <param name="reason">Why.</param>
+    /// <returns>The event at fault, once it is found.</returns>
+    public IncomingEvent? Narrow(string reason)
+    {
+        _size = Run.Count / 2;
+        if (_size > 0) return null;
+        _size = 1;
+        return _events[_start] = _events[_start] with { Read = null, Refused = reason };
+    }
+
+    private static IncomingEvent Check(JournalSegment segment, int index, JsonElement json)
+    {
+        var position = segment.FirstPosition + index;
+        if (!CommuneCode.TryParse(segment.Commune, out var commune)) return new(segment.Commune, segment.Journal, position, json, null, "no commune's journal");
+        if (!EventReader.TryRead(json, commune, out var read, out var errors))
+            return new(segment.Commune, segment.Journal, position, json, null, string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}")));
+        return new(segment.Commune, segment.Journal, position, json, read, null);
+    }
+}

@@ -1,0 +1,176 @@
+using System.Text;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
+using Npgsql;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.Ingestion;
+
+/// <summary>How far the hub has a journal.</summary>
+/// <param name="Commune">INSEE code.</param>
+/// <param name="Journal">The journal.</param>
+/// <param name="ReceivedThrough">Every position up to here is stored.</param>
+/// <param name="Gap">Whether a later position was seen without the next one.</param>
+internal sealed record JournalState(string Commune, Guid Journal, long ReceivedThrough, bool Gap);
+
+/// <summary>What became of a run of events.</summary>
+/// <param name="Stored">Events newly stored.</param>
+/// <param name="Quarantined">Events put into quarantine, with the reason.</param>
+/// <param name="States">The journals concerned.</param>
+internal sealed record Outcome(
+    IReadOnlyList<CheckedEvent> Stored, IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined, IReadOnlyList<JournalState> States);
+
+/// <summary>A journal as the administrator sees it.</summary>
+internal sealed record JournalStatus(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
+
+/// <summary>
+/// <c>ReceivedThrough</c> of every journal, and the one transaction in which events are appended, their personal data stored
+/// and <c>ReceivedThrough</c> moved.
+/// </summary>
+internal sealed class Journals(NpgsqlDataSource database, Epci territory)
+{
+    /// <summary>Stores the events of a run that are next in their journals.</summary>
+    /// <exception cref="Exception">The store refused; nothing of the run is stored.</exception>
+    public async Task<Outcome> StoreAsync(IncomingEvents incoming, DateTimeOffset now, CancellationToken cancellation)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var received = await LockAsync(connection, incoming.Run, cancellation);
+        var (next, states) = Next(incoming.Run, received);
+        var known = await KnownAsync(connection, next, cancellation);
+
+        var stored = new List<CheckedEvent>(next.Count);
+        var quarantined = new List<(IncomingEvent Event, string Reason)>();
+        foreach (var incomingEvent in next)
+        {
+            if (Refusal(incomingEvent) is { } reason) quarantined.Add((incomingEvent, reason));
+            else if (known.Add(incomingEvent.Read!.Envelope.EventId)) stored.Add(incomingEvent.Read);
+        }
+
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.AppendEvents(stored);
+        batch.StorePersonalData(stored);
+        foreach (var (refused, reason) in quarantined) Quarantine(batch, refused, reason, now);
+        foreach (var state in states.Where(state => received[(state.Commune, state.Journal)] != state.ReceivedThrough))
+            Move(batch, state, stored.Count(read => read.Envelope.Journal == state.Journal), quarantined.Count(refused => refused.Event.Journal == state.Journal), now);
+        if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
+        await transaction.CommitAsync(cancellation);
+        return new Outcome(stored, quarantined, states);
+    }
+
+    /// <summary>Every journal that the hub knows.</summary>
+    public async Task<IReadOnlyList<JournalStatus>> AllAsync(CancellationToken cancellation)
+    {
+        var all = new List<JournalStatus>();
+        await using var command = database.CreateCommand(
+            "SELECT commune, journal, received_through, last_received_at, events, quarantined FROM ingestion.journal ORDER BY commune, last_received_at");
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation))
+        {
+            all.Add(new JournalStatus(
+                reader.GetString(0), reader.GetGuid(1), reader.GetInt64(2), reader.GetFieldValue<DateTimeOffset>(3), reader.GetInt64(4), reader.GetInt64(5)));
+        }
+
+        return all;
+    }
+
+    /// <summary>The tables of this room.</summary>
+    public static IEnumerable<Table> Schema()
+    {
+        var journal = new Table("ingestion.journal");
+        journal.AddColumn("commune", "text").AsPrimaryKey();
+        journal.AddColumn("journal", "uuid").AsPrimaryKey();
+        journal.AddColumn("received_through", "bigint").NotNull();
+        journal.AddColumn("last_received_at", "timestamptz").NotNull();
+        journal.AddColumn("events", "bigint").NotNull();
+        journal.AddColumn("quarantined", "bigint").NotNull();
+        yield return journal;
+
+        // The event is kept as it came, as bytes: what is in quarantine need not be text that PostgreSQL could hold.
+        var quarantine = new Table("ingestion.quarantine");
+        quarantine.AddColumn("commune", "text").AsPrimaryKey();
+        quarantine.AddColumn("journal", "uuid").AsPrimaryKey();
+        quarantine.AddColumn("position", "bigint").AsPrimaryKey();
+        quarantine.AddColumn("received_at", "timestamptz").NotNull();
+        quarantine.AddColumn("reason", "text").NotNull();
+        quarantine.AddColumn("event", "bytea").NotNull();
+        yield return quarantine;
+    }
+
+    /// <summary>The events that are next in their journals, and where that leaves the journals.</summary>
+    internal static (IReadOnlyList<IncomingEvent> Next, IReadOnlyList<JournalState> States) Next(
+        IEnumerable<IncomingEvent> run, IReadOnlyDictionary<(string Commune, Guid Journal), long> received)
+    {
+        var next = new List<IncomingEvent>();
+        var states = new List<JournalState>();
+        foreach (var journal in run.GroupBy(incoming => (incoming.Commune, incoming.Journal)))
+        {
+            var (through, gap) = (received[journal.Key], false);
+            foreach (var incoming in journal)
+            {
+                var reception = Receiver.Receive(through, incoming.Position, 1);
+                gap |= reception.Gap;
+                if (reception.Take == 0) continue;
+                next.Add(incoming);
+                through = incoming.Position;
+            }
+
+            states.Add(new JournalState(journal.Key.Commune, journal.Key.Journal, through, gap));
+        }
+
+        return (next, states);
+    }
+
+    private string? Refusal(IncomingEvent incoming) =>
+        incoming.Refused is { } refused ? refused
+        : territory.Member(incoming.Read!.Envelope.Source.Commune) is null ? $"source: not a commune of {territory.Name}"
+        : null;
+
+    private static void Quarantine(NpgsqlBatch batch, IncomingEvent refused, string reason, DateTimeOffset now) => Add(
+        batch,
+        "INSERT INTO ingestion.quarantine (commune, journal, position, received_at, reason, event) VALUES ($1, $2, $3, $4, $5, $6)",
+        refused.Commune, refused.Journal, refused.Position, now, reason, Encoding.UTF8.GetBytes(refused.Json.GetRawText()));
+
+    private static void Move(NpgsqlBatch batch, JournalState state, long stored, long quarantined, DateTimeOffset now) => Add(
+        batch,
+        "UPDATE ingestion.journal SET received_through = $3, last_received_at = $4, events = events + $5, quarantined = quarantined + $6 WHERE commune = $1 AND journal = $2",
+        state.Commune, state.Journal, state.ReceivedThrough, now, stored, quarantined);
+
+    private static void Add(NpgsqlBatch batch, string sql, params object[] values)
+    {
+        var command = new NpgsqlBatchCommand(sql);
+        foreach (var value in values) command.Parameters.Add(new() { Value = value });
+        batch.BatchCommands.Add(command);
+    }
+
+    // The rows stay locked to the end of the transaction: should two nodes ingest at once, one waits and then sees duplicates.
+    private static async Task<Dictionary<(string Commune, Guid Journal), long>> LockAsync(
+        NpgsqlConnection connection, IEnumerable<IncomingEvent> run, CancellationToken cancellation)
+    {
+        var journals = run.Select(incoming => (incoming.Commune, incoming.Journal)).Distinct().ToList();
+        await using var command = new NpgsqlCommand("""
+            INSERT INTO ingestion.journal SELECT commune, journal, 0, now(), 0, 0 FROM unnest($1, $2) AS given (commune, journal)
+            ON CONFLICT (commune, journal) DO UPDATE SET received_through = journal.received_through
+            RETURNING commune, journal, received_through
+            """, connection);
+        command.Parameters.Add(new() { Value = journals.Select(journal => journal.Commune).ToArray() });
+        command.Parameters.Add(new() { Value = journals.Select(journal => journal.Journal).ToArray() });
+        var received = new Dictionary<(string, Guid), long>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) received[(reader.GetString(0), reader.GetGuid(1))] = reader.GetInt64(2);
+        return received;
+    }
+
+    // Events that another journal of the commune brought before.
+    private static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("SELECT id FROM hub.mt_events WHERE id = ANY($1)", connection);
+        command.Parameters.Add(new() { Value = next.Where(incoming => incoming.Read is not null).Select(incoming => incoming.Read!.Envelope.EventId).ToArray() });
+        var known = new HashSet<Guid>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) known.Add(reader.GetGuid(0));
+        return known;
+    }
+}

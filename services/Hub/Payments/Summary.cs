@@ -1,0 +1,45 @@
+using System.ComponentModel;
+using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.EventStore;
+using Npgsql;
+
+namespace Intercommunalite.Hub.Payments;
+
+/// <summary>The summary of payments, for dashboards and accounts.</summary>
+internal static class Summary
+{
+    public static void Map(IEndpointRouteBuilder api) => api.MapGet("payments/summary", QueryAsync)
+        .WithName("PaymentsSummary")
+        .WithSummary("Money issued, reduced, collected, refunded and outstanding, in euro cents");
+
+    private static async Task<IResult> QueryAsync(
+        HttpContext context,
+        Epci territory,
+        [Description("First month, YYYY-MM")] string? from = null,
+        [Description("Last month, YYYY-MM")] string? to = null,
+        [Description("INSEE code of a commune")] string? commune = null,
+        [Description("month (default), service or commune")] string by = "month",
+        [Description("Position that the figures must have seen")] long? minPosition = null)
+    {
+        if (Query.Check(from, to, commune, territory, out var problem) is false) return problem!;
+        (string Service, string Period)? columns = by switch
+        {
+            "month" => ("NULL::text", "period"),
+            "service" => ("service", "NULL::text"),
+            "commune" => ("NULL::text", "NULL::text"),
+            _ => null,
+        };
+        if (columns is not var (service, period)) return Query.Problem("by", "month, service or commune expected");
+        return await HubPosition.AnswerAsync(context, PaymentsProjection.ProjectionName, minPosition, $$"""
+            SELECT json_build_object('commune', commune, 'service', {{service}}, 'period', {{period}}, 'issued', sum(issued), 'reduced', sum(reduced),
+                'collected', sum(collected), 'refunded', sum(refunded), 'outstanding', sum(outstanding), 'overpaid', sum(overpaid), 'paidOnline', sum(paid_online))
+            FROM payments.summary
+            WHERE commune = ANY($1) AND ($2::text IS NULL OR period >= $2) AND ($3::text IS NULL OR period <= $3)
+            GROUP BY commune, {{service}}, {{period}}
+            ORDER BY commune, {{service}}, {{period}}
+            """,
+            new NpgsqlParameter { Value = Query.Communes(commune, territory) },
+            Query.Text(from),
+            Query.Text(to));
+    }
+}

@@ -1,0 +1,36 @@
+using Intercommunalite.Hub.CivilRecords;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds;
+using Intercommunalite.Hub.Ingestion;
+using Intercommunalite.Hub.Payments;
+using Intercommunalite.Hub.Privacy;
+using Intercommunalite.Hub.Replay;
+using Intercommunalite.Hub.Schools;
+using Intercommunalite.Hub.Territory;
+using Intercommunalite.ServiceDefaults;
+
+var builder = WebApplication.CreateBuilder(args);
+builder.AddServiceDefaults("hub");
+builder.AddTerritory();
+builder.AddEventStore();
+builder.AddPrivacy();
+builder.AddIngestion();
+builder.AddCivilRecords();
+builder.AddSchools();
+builder.AddPayments();
+builder.AddFeeds();
+builder.Services.AddSingleton(TimeProvider.System);
+builder.Services.AddOpenApi();
+
+var app = builder.Build();
+app.UseServiceDefaults();
+app.MapOpenApi();
+app.MapGroup("/api/v1")
+    .MapTerritory()
+    .MapIngestion()
+    .MapCivilRecords()
+    .MapSchools()
+    .MapPayments()
+    .MapReplay();
+app.MapFeeds();
+app.Run();
