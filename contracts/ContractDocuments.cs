@@ -57,7 +57,23 @@ public static class ContractDocuments
     // The exporter knows the shapes; what the converters add (forms, ranges) is told here.
     private static JsonNode Describe(JsonSchemaExporterContext context, JsonNode schema)
     {
-        var type = Nullable.GetUnderlyingType(context.TypeInfo.Type) ?? context.TypeInfo.Type;
+        if (Value(context.TypeInfo.Type) is { } value) return value;
+        if (schema is not JsonObject shape) return schema;
+
+        // What is optional is left out, never null; the exporter gives it a default and loses its form on the way.
+        if (shape["type"] is JsonArray types) shape["type"] = types[0]!.GetValue<string>();
+        shape.Remove("default");
+        foreach (var property in context.TypeInfo.Properties)
+        {
+            if (shape["properties"]?[property.Name] is not null && Value(property.PropertyType) is { } described) shape["properties"]![property.Name] = described;
+        }
+
+        return schema;
+    }
+
+    private static JsonObject? Value(Type declared)
+    {
+        var type = Nullable.GetUnderlyingType(declared) ?? declared;
         if (TextForm(type) is { } form) return new JsonObject { ["type"] = "string", ["pattern"] = form.Pattern, ["description"] = form.Description };
         if (type.IsEnum) return new JsonObject { ["type"] = "string", ["enum"] = Words(type) };
         if (type == typeof(string)) return new JsonObject { ["type"] = "string", ["minLength"] = 1, ["maxLength"] = TextConverter.MaxLength };
@@ -71,7 +87,7 @@ public static class ContractDocuments
             return new JsonObject { ["type"] = "integer", ["minimum"] = 0, ["maximum"] = Cents.Max, ["description"] = "euro cents" };
         if (type == typeof(SchoolYear))
             return new JsonObject { ["type"] = "integer", ["minimum"] = SchoolYear.First, ["maximum"] = SchoolYear.Last, ["description"] = "year in which the school year starts" };
-        return schema;
+        return null;
     }
 
     private static (string Pattern, string Description)? TextForm(Type type) =>

@@ -26,6 +26,7 @@ public sealed record CheckedEvent(CloudEvent Envelope, EventType Type, DomainEve
 public static class EventReader
 {
     private const int MaxSubjectLength = 200;
+    private static readonly FieldError s_brokenName = new("", "a field's name is not well-formed Unicode text");
 
     /// <summary>Reads an event.</summary>
     /// <param name="json">The event.</param>
@@ -41,7 +42,7 @@ public static class EventReader
         if (!TryDeserialize<CloudEvent>(json, typeof(CloudEvent), out var envelope))
         {
             Explain(json, typeof(CloudEvent), "", found);
-            ExplainRest(json, commune, found);
+            if (!found.Contains(s_brokenName)) ExplainRest(json, commune, found);
             return false;
         }
 
@@ -126,7 +127,7 @@ public static class EventReader
                 }
                 catch (InvalidOperationException)
                 {
-                    errors.Add(new(path, "a field's name is not well-formed Unicode text"));
+                    errors.Add(s_brokenName with { Field = path });
                 }
 
                 break;
@@ -141,8 +142,8 @@ public static class EventReader
                 break;
         }
 
-        // The records refused it, so there is a fault; were the walk to find none, it would still be said.
-        if (errors.Count == before && path.Length == 0) ExplainValue(json, type, path, errors);
+        // The records refused the whole, so there is a fault; were the walk to find none, it would still be said.
+        if (errors.Count == before && path is "" or "data") ExplainValue(json, type, path, errors);
     }
 
     private static void ExplainObject(JsonElement json, JsonTypeInfo info, string path, List<FieldError> errors)

@@ -1,3 +1,4 @@
+using Intercommunalite.Connector.Formats;
 using Intercommunalite.Connector.Forwarding;
 using Intercommunalite.Connector.Intake;
 using Intercommunalite.Connector.Journal;
@@ -8,10 +9,12 @@ builder.AddServiceDefaults("connector");
 builder.Services.AddSingleton(TimeProvider.System);
 builder.Services.AddSingleton<Journals>();
 builder.Services.AddOpenApi();
+builder.AddFormats();
 builder.AddForwarding();
 
 var app = builder.Build();
 app.UseServiceDefaults();
 app.MapOpenApi();
 app.MapIntake();
+app.MapFormats();
 app.Run();

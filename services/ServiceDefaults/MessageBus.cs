@@ -28,6 +28,8 @@ public static class MessageBus
         {
             // By default MassTransit reports usage to its vendor; a public body must not.
             bus.DisableUsageTelemetry();
+            // A service is ready without the broker: connectors accept, hubs answer.
+            bus.ConfigureHealthCheckOptions(options => options.Tags.Clear());
             consumers(bus);
             bus.UsingRabbitMq((context, broker) =>
             {

@@ -4,10 +4,11 @@ using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using JasperFx;
 using JasperFx.Events;
+using JasperFx.Events.Daemon;
 using JasperFx.Events.Projections;
 using Marten;
-using Marten.Services;
 using Npgsql;
+using Weasel.Core;
 
 namespace Intercommunalite.Hub.EventStore;
 
@@ -35,7 +36,7 @@ internal static class EventStore
     {
         options.DatabaseSchemaName = "hub";
         options.AutoCreateSchemaObjects = AutoCreate.CreateOrUpdate;
-        options.Serializer(new SystemTextJsonSerializer(StoredJson()));
+        options.Serializer(new Marten.Services.SystemTextJsonSerializer(StoredJson()) { Casing = Casing.CamelCase });
         options.Events.StreamIdentity = StreamIdentity.AsString;
         options.Events.AppendMode = EventAppendMode.Quick;
         options.Events.EnableUniqueIndexOnEventId = true;
@@ -43,6 +44,9 @@ internal static class EventStore
         options.Events.UseListenNotifyForEventAppends = true;
         options.Storage.ExtendedSchemaObjects.Add(RebuildRequests.Schema());
         foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
+
+        // The Projector decides which node projects.
+        options.Projections.AsyncMode = DaemonMode.ExternallyManaged;
 
         // By default the daemon passes over events that a projection fails on: the figures would silently be wrong. Here it pauses.
         options.Projections.Errors.SkipApplyErrors = false;

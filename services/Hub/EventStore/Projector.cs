@@ -11,8 +11,13 @@ namespace Intercommunalite.Hub.EventStore;
 /// is paused, its error is kept for the administrator, and it is tried again after a while.
 /// </summary>
 internal sealed partial class Projector(
-    IDocumentStore store, StoreSchema schema, Positions positions, NpgsqlDataSource database, IConfiguration configuration, ILogger<Projector> logger)
-    : BackgroundService
+    IDocumentStore store,
+    StoreSchema schema,
+    Positions positions,
+    NpgsqlDataSource database,
+    IConfiguration configuration,
+    ILoggerFactory logging,
+    ILogger<Projector> logger) : BackgroundService
 {
     private static readonly TimeSpan s_supervision = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(10);
@@ -53,7 +58,7 @@ internal sealed partial class Projector(
         var election = new PostgresDistributedLock(new PostgresAdvisoryLockKey("hub-projector", allowHashing: true), configuration.GetConnectionString("Hub")!);
         await using var held = await election.AcquireAsync(timeout: null, stopping);
         using var leading = CancellationTokenSource.CreateLinkedTokenSource(stopping, held.HandleLostToken);
-        using var daemon = await store.BuildProjectionDaemonAsync(logger: logger);
+        using var daemon = await store.BuildProjectionDaemonAsync(logger: logging.CreateLogger("Marten.Daemon"));
         LogLeading();
         try
         {
@@ -83,9 +88,9 @@ internal sealed partial class Projector(
                 daemon.EjectPausedShard(shard);
                 await daemon.StartAgentAsync(shard, cancellation);
             }
-            else if (agent.Failure is { } failure && _errors.TryAdd(projection, failure.Message))
+            else if (agent.Failure is { } failure && _errors.TryAdd(projection, $"{failure.Message} ({failure.RootExceptionType})"))
             {
-                LogPaused(projection, failure.Message);
+                LogPaused(projection, _errors[projection]);
             }
         }
 

@@ -1,0 +1,117 @@
+using System.CommandLine;
+using Intercommunalite.Contracts.Territories;
+
+namespace Intercommunalite.Cli;
+
+/// <summary><c>interco status</c>: how far the hub, its projections and the communes' journals are.</summary>
+internal static class Status
+{
+    private sealed record Territory(string Siren, string Name, string Kind);
+
+    private sealed record Page<T>(long? Position, IReadOnlyList<T> Items);
+
+    private sealed record Ingested(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset? LastReceivedAt, long Events, long Quarantined);
+
+    private sealed record JournalState(Guid Journal, long LastPosition, long PublishedThrough, long ReceivedThrough, DateTimeOffset? OldestUnreceivedAt);
+
+    private sealed record JournalOf(string Commune, string Connector, JournalState? State, string? Error);
+
+    private sealed record Report(
+        Territory Territory,
+        long? Position,
+        IReadOnlyList<Ingested> Ingestion,
+        IReadOnlyList<Projection> Projections,
+        IReadOnlyList<JournalOf> Journals);
+
+    public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
+    {
+        var command = new Command("status", "How far the hub, its projections and the communes' journals are.");
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            using var web = Web.Impatient();
+            var report = await AskAsync(web, parsed.GetRequiredValue(common.Hub), parsed.GetValue(common.Connectors)!, cancellation);
+            if (parsed.GetValue(common.Json)) terminal.WriteJson(report);
+            else Write(report, terminal, time.GetUtcNow());
+            foreach (var error in report.Journals.Select(journal => journal.Error).OfType<string>().Distinct()) terminal.Say(error);
+            return report.Journals.Any(journal => journal.Error is not null) ? Interco.Failed : Interco.Succeeded;
+        });
+        return command;
+    }
+
+    private static async Task<Report> AskAsync(Web web, Uri hub, Uri[] connectors, CancellationToken cancellation)
+    {
+        var territory = web.GetAsync<Territory>(hub, "/api/v1/territory", cancellation);
+        var ingestion = web.GetAsync<Page<Ingested>>(hub, "/api/v1/ingestion", cancellation);
+        var projections = web.GetAsync<Page<Projection>>(hub, "/api/v1/admin/projections", cancellation);
+        var journals = Task.WhenAll(connectors.Select(connector => JournalsAsync(web, connector, cancellation)));
+        await Task.WhenAll(territory, ingestion, projections, journals);
+        return new Report(
+            await territory, (await ingestion).Position, (await ingestion).Items, (await projections).Items,
+            [.. (await journals).SelectMany(all => all).OrderBy(journal => journal.Commune, StringComparer.Ordinal)]);
+    }
+
+    // A connector that is down must not hide the state of the others.
+    private static async Task<JournalOf[]> JournalsAsync(Web web, Uri connector, CancellationToken cancellation)
+    {
+        try
+        {
+            var communes = await web.CommunesAsync(connector, cancellation);
+            return await Task.WhenAll(communes.Select(commune => JournalAsync(web, connector, commune, cancellation)));
+        }
+        catch (Failure e)
+        {
+            return [new("", connector.AbsoluteUri, null, e.Message)];
+        }
+    }
+
+    private static async Task<JournalOf> JournalAsync(Web web, Uri connector, string commune, CancellationToken cancellation)
+    {
+        try
+        {
+            return new(commune, connector.AbsoluteUri, await web.GetAsync<JournalState>(connector, $"/communes/{commune}/journal", cancellation), null);
+        }
+        catch (Failure e)
+        {
+            return new(commune, connector.AbsoluteUri, null, e.Message);
+        }
+    }
+
+    private static void Write(Report report, Terminal terminal, DateTimeOffset now)
+    {
+        var territory = Epci.Find(report.Territory.Siren);
+        string Name(string commune) => $"{commune} {territory?.Communes.FirstOrDefault(member => member.Code.ToString() == commune)?.Name}".TrimEnd();
+
+        terminal.Write($"{report.Territory.Name} ({report.Territory.Siren}), hub at position {report.Position}");
+        terminal.WriteTable(
+            "Received from the communes",
+            ["Commune", "Journal", "Received through#", "Events#", "Quarantined#", "Last received#"],
+            report.Ingestion.Select(one => new[]
+            {
+                Name(one.Commune), one.Journal.ToString("N")[..8], $"{one.ReceivedThrough:N0}", $"{one.Events:N0}", $"{one.Quarantined:N0}", Ago(one.LastReceivedAt, now),
+            }));
+        terminal.WriteTable(
+            "Projections",
+            ["Projection", "State", "Position#", "Behind#", "Error"],
+            report.Projections.Select(one => new[] { one.Name, one.State, $"{one.Position:N0}", $"{one.Lag:N0}", one.Error ?? "" }));
+        if (report.Journals.Count == 0) return;
+        terminal.WriteTable(
+            "Journals of the communes",
+            ["Commune", "Connector", "Journal", "Last#", "Published#", "Received#", "Oldest not received#"],
+            report.Journals.Select(one => one.State is { } journal
+                ? new[]
+                {
+                    Name(one.Commune), one.Connector, journal.Journal.ToString("N")[..8],
+                    $"{journal.LastPosition:N0}", $"{journal.PublishedThrough:N0}", $"{journal.ReceivedThrough:N0}", Ago(journal.OldestUnreceivedAt, now),
+                }
+                : [Name(one.Commune), one.Connector, "no answer", "", "", "", ""]));
+    }
+
+    private static string Ago(DateTimeOffset? then, DateTimeOffset now) => then is not { } instant ? "" : (now - instant) switch
+    {
+        { TotalSeconds: < 1 } => "now",
+        { TotalMinutes: < 2 } age => $"{age.TotalSeconds:F0} s ago",
+        { TotalHours: < 2 } age => $"{age.TotalMinutes:F0} min ago",
+        { TotalDays: < 2 } age => $"{age.TotalHours:F0} h ago",
+        var age => $"{age.TotalDays:F0} days ago",
+    };
+}

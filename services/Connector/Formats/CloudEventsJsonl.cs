@@ -1,0 +1,69 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using System.Text.Unicode;
+using Intercommunalite.Contracts;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>
+/// <c>cloudevents-jsonl</c>: one CloudEvent a line, held to the same checks as one that is posted. Lines of an export that carry
+/// <c>journal</c> and <c>position</c> are rejected: those are for this connector's journal to give.
+/// </summary>
+internal sealed class CloudEventsJsonl : IFormat
+{
+    private const int MaxLineLength = 1024 * 1024;
+    private const int MaxFaults = 20;
+    private const int MaxFieldLength = 100;
+
+    private static readonly JsonDocumentOptions s_json = new() { MaxDepth = 32 };
+
+    public string Name => "cloudevents-jsonl";
+
+    public string CommuneField => "source";
+
+    public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
+        {
+            if (!line.IsBlank) yield return Read(line);
+        }
+    }
+
+    private static FormatRecord Read(Line line)
+    {
+        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", "longer than 1 MiB"));
+        if (!Utf8.IsValid(line.Bytes.Span)) return new RejectedRecord(line.Number, Fault.Of("", "not UTF-8"));
+        JsonElement json;
+        try
+        {
+            json = JsonElement.Parse(line.Bytes.Span, s_json);
+        }
+        catch (JsonException)
+        {
+            return new RejectedRecord(line.Number, Fault.Of("", "not JSON"));
+        }
+
+        var commune = CommuneOf(json);
+        return Intake.Intake.Check(json, commune ?? default, out var errors) is { } accepted
+            ? new EventRecord(line.Number, accepted)
+            : new RejectedRecord(line.Number, commune, [.. errors.Take(MaxFaults).Select(error => Fault.Of(Shortened(error.Field), error.Reason))]);
+    }
+
+    private static CommuneCode? CommuneOf(JsonElement json)
+    {
+        if (json.ValueKind != JsonValueKind.Object) return null;
+        try
+        {
+            return json.TryGetProperty("source", out var source) && source.ValueKind == JsonValueKind.String
+                && EventSource.TryParse(source.GetString(), out var read) ? read.Commune : null;
+        }
+        catch (InvalidOperationException)
+        {
+            // A lone surrogate, in the source or in a field's name; the check says where.
+            return null;
+        }
+    }
+
+    // The path holds the names of unknown fields, as the sender wrote them.
+    private static string Shortened(string field) => field.Length <= MaxFieldLength ? field : $"{field[..MaxFieldLength]}…";
+}

@@ -1,0 +1,39 @@
+using Microsoft.AspNetCore.Mvc;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>How files are taken; section <c>Formats</c>.</summary>
+internal sealed class FormatsOptions
+{
+    /// <summary>How often the drop folders are looked at. A file is taken at the second look that finds it unchanged.</summary>
+    public TimeSpan DropInterval { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long to wait before an import is read again after the disk refused.</summary>
+    public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(10);
+}
+
+/// <summary>Registers the formats, and the two ways in which a file comes: a request and a drop folder.</summary>
+internal static class Formats
+{
+    public static WebApplicationBuilder AddFormats(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<IFormat, CloudEventsJsonl>();
+        builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
+
+        builder.Services.AddSingleton(builder.Configuration.GetSection("Formats").Get<FormatsOptions>() ?? new FormatsOptions());
+        builder.Services.AddSingleton<Imports>();
+        builder.Services.AddHostedService<ImportQueue>();
+        builder.Services.AddHostedService<DropFolders>();
+        return builder;
+    }
+
+    public static void MapFormats(this IEndpointRouteBuilder app)
+    {
+        app.MapPost("/communes/{code}/files/{format}", PostFile.OfCommuneAsync).WithMetadata(new DisableRequestSizeLimitAttribute());
+        app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).WithMetadata(new DisableRequestSizeLimitAttribute());
+        app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune);
+        app.MapGet("/imports/{id:guid}", ShowImport.OfAny);
+        app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);
+        app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny);
+    }
+}

@@ -1,0 +1,139 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Intercommunalite.Contracts;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>Where an import is.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ImportStatus>))]
+internal enum ImportStatus
+{
+    /// <summary>Waits for its turn or is being read.</summary>
+    [JsonStringEnumMemberName("running")]
+    Running,
+
+    /// <summary>Read to the end.</summary>
+    [JsonStringEnumMemberName("completed")]
+    Completed,
+
+    /// <summary>Not a file of the format.</summary>
+    [JsonStringEnumMemberName("refused")]
+    Refused,
+}
+
+/// <summary>How far an import is. Once it is completed, the lines read are the sum of the four other counts.</summary>
+/// <param name="ImportId">The import.</param>
+/// <param name="Status">Where it is.</param>
+/// <param name="LinesRead">Lines that hold a record: neither blank nor the header.</param>
+/// <param name="Accepted">Events new to the journals.</param>
+/// <param name="Duplicates">Events that the journals already had, or that the file holds twice.</param>
+/// <param name="Rejected">Lines rejected.</param>
+/// <param name="Elsewhere">Records of communes that are not served here, or of no commune.</param>
+/// <param name="Error">Why the file was refused.</param>
+internal sealed record ImportState(
+    Guid ImportId, ImportStatus Status, long LinesRead = 0, long Accepted = 0, long Duplicates = 0, long Rejected = 0, long Elsewhere = 0, string? Error = null);
+
+/// <summary>How long a journal was when the import began to be read.</summary>
+/// <param name="Journal">The journal.</param>
+/// <param name="Last">Its last position.</param>
+internal sealed record JournalMark(Guid Journal, long Last);
+
+/// <summary>
+/// An import: a directory with the file as it came (until it is done, since it holds personal data), the rejected lines, and
+/// this as <c>import.json</c>.
+/// </summary>
+internal sealed class Import
+{
+    private const string FileName = "import.json";
+
+    private readonly string _directory;
+    private Written _written;
+
+    private Import(string directory, Written written) => (_directory, _written) = (directory, written);
+
+    public Guid Id => State.ImportId;
+
+    /// <summary>Name of the format.</summary>
+    public string Format => _written.Format;
+
+    /// <summary>The only commune whose records are taken; null when each record goes to its own.</summary>
+    public CommuneCode? Commune => _written.Commune;
+
+    /// <summary>Size of the file in bytes.</summary>
+    public long Size => _written.Size;
+
+    /// <summary>Trace of the request that brought the file.</summary>
+    public string? TraceParent => _written.TraceParent;
+
+    /// <summary>The journals as they were before the first line was read; null until then. A run after a crash finds them here.</summary>
+    public IReadOnlyDictionary<string, JournalMark>? Marks => _written.Marks;
+
+    /// <summary>How far it is. Replaced whole, so that it can be read at any moment.</summary>
+    public ImportState State => Volatile.Read(ref _written).State;
+
+    /// <summary>The file.</summary>
+    public string UploadPath => UploadIn(_directory);
+
+    /// <summary>The rejected lines; absent before the first run.</summary>
+    public string RejectsPath => Path.Combine(_directory, "rejects.csv");
+
+    /// <summary>Where the file of an import is in its directory.</summary>
+    public static string UploadIn(string directory) => Path.Combine(directory, "upload");
+
+    /// <summary>Notes a new import of which the file is on disk; once this returns, it is not forgotten.</summary>
+    public static Import Create(string directory, Guid id, string format, CommuneCode? commune, long size, string? traceParent)
+    {
+        var written = new Written(format, commune, size, traceParent, null, new ImportState(id, ImportStatus.Running));
+        // Not by renaming, as later: a crash could take the rename back, and with it the promise to read the file.
+        Write(Path.Combine(directory, FileName), written);
+        return new Import(directory, written);
+    }
+
+    /// <summary>Reads what was noted in a directory; null when nothing was, or a crash cut the first note off.</summary>
+    public static Import? Load(string directory)
+    {
+        var path = Path.Combine(directory, FileName);
+        try
+        {
+            return File.Exists(path) ? new Import(directory, JsonSerializer.Deserialize<Written>(File.ReadAllBytes(path), JsonSerializerOptions.Web)!) : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Notes the journals before the first line is read.</summary>
+    public void Begin(IReadOnlyDictionary<string, JournalMark> marks)
+    {
+        Save(_written with { Marks = marks });
+    }
+
+    /// <summary>Shows progress; not written to disk, since a run after a crash counts anew.</summary>
+    public void Show(ImportState state) => Volatile.Write(ref _written, _written with { State = state });
+
+    /// <summary>Notes the end, then deletes the file.</summary>
+    public void Finish(ImportState state)
+    {
+        Save(_written with { State = state });
+        File.Delete(UploadPath);
+    }
+
+    private void Save(Written written)
+    {
+        var path = Path.Combine(_directory, FileName);
+        Write($"{path}.new", written);
+        File.Move($"{path}.new", path, overwrite: true);
+        Volatile.Write(ref _written, written);
+    }
+
+    private static void Write(string path, Written written)
+    {
+        using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None);
+        JsonSerializer.Serialize(file, written, JsonSerializerOptions.Web);
+        file.Flush(flushToDisk: true);
+    }
+
+    private sealed record Written(
+        string Format, CommuneCode? Commune, long Size, string? TraceParent, IReadOnlyDictionary<string, JournalMark>? Marks, ImportState State);
+}

@@ -1,0 +1,80 @@
+using System.Diagnostics;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.ServiceDefaults;
+using Microsoft.Data.Sqlite;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>Reads the imports, one at a time.</summary>
+internal sealed partial class ImportQueue(
+    Imports imports, IEnumerable<IFormat> formats, Journals journals, FormatsOptions options, TimeProvider clock, ILogger<ImportQueue> logger) : BackgroundService
+{
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await foreach (var import in imports.WaitingAsync(stoppingToken))
+            {
+                while (!await TryRunAsync(import, stoppingToken)) await Task.Delay(options.RetryDelay, clock, stoppingToken);
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Stopping: what is unfinished is read again at the next start.
+        }
+    }
+
+    // False when the disk refused: nothing is lost, and it is tried again until the disk is well.
+    private async Task<bool> TryRunAsync(Import import, CancellationToken stopping)
+    {
+        using var span = Telemetry.Activities.StartActivity("file import", ActivityKind.Internal, import.TraceParent);
+        span?.SetTag("format", import.Format);
+        try
+        {
+            if (!File.Exists(import.UploadPath))
+            {
+                LogGone(import.Id);
+                imports.Forget(import);
+                return true;
+            }
+
+            var end = formats.FirstOrDefault(format => format.Name == import.Format) is { } known
+                ? await RunAsync(import, known, stopping)
+                : import.State with { Status = ImportStatus.Refused, Error = $"This connector no longer knows the format {import.Format}." };
+            imports.Finish(import, end);
+            LogEnd(import.Id, import.Format, end.Status, end.LinesRead, end.Accepted, end.Duplicates, end.Rejected, end.Elsewhere);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or SqliteException)
+        {
+            LogDisk(import.Id, e.GetType().Name);
+            return false;
+        }
+    }
+
+    private async Task<ImportState> RunAsync(Import import, IFormat format, CancellationToken stopping)
+    {
+        try
+        {
+            return await ImportRun.RunAsync(import, format, journals, stopping);
+        }
+        catch (Exception e) when (e is not (IOException or UnauthorizedAccessException or SqliteException) && !stopping.IsCancellationRequested)
+        {
+            // A fault of ours. The file must not stop those behind it. Messages of exceptions may quote the file: only the place is told.
+            LogFault(import.Id, import.Format, e.GetType().Name, e.StackTrace);
+            return import.State with { Status = ImportStatus.Refused, Error = $"The connector failed on the file after line {import.State.LinesRead}; its log says where. Report it." };
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Import {Import} ({Format}) {Status}: {Lines} lines read, {Accepted} accepted, {Duplicates} duplicates, {Rejected} rejected, {Elsewhere} elsewhere.")]
+    private partial void LogEnd(Guid import, string format, ImportStatus status, long lines, long accepted, long duplicates, long rejected, long elsewhere);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Import {Import}: the disk refused ({Fault}); it is read again in a while.")]
+    private partial void LogDisk(Guid import, string fault);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Import {Import}: its file is gone, so that it cannot be read.")]
+    private partial void LogGone(Guid import);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Import {Import} ({Format}) failed: {Fault}\n{Place}")]
+    private partial void LogFault(Guid import, string format, string fault, string? place);
+}

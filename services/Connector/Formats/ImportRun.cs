@@ -1,0 +1,164 @@
+using System.Collections;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>
+/// Reads the file of an import from its beginning and writes its events to the journals, in the order of the file within each
+/// commune, some hundred at a time. After a crash it does the same again; what is already in the journals stays single, and is
+/// counted as if nothing had happened.
+/// </summary>
+internal sealed class ImportRun
+{
+    private const int MaxBatchEvents = 500;
+    private const int MaxWaitingBytes = 4 * 1024 * 1024;
+    private const int LinesBetweenSignsOfLife = 500;
+
+    private readonly Import _import;
+    private readonly IFormat _format;
+    private readonly Journals _journals;
+    private readonly Dictionary<CommuneCode, Batch> _batches = [];
+    private long _waitingBytes;
+    private ImportState _state;
+
+    private ImportRun(Import import, IFormat format, Journals journals)
+    {
+        (_import, _format, _journals) = (import, format, journals);
+        _state = new ImportState(import.Id, ImportStatus.Running);
+    }
+
+    /// <summary>Reads the whole file.</summary>
+    /// <returns>The final counts; a refusal with its reason when the file is not of the format.</returns>
+    public static async Task<ImportState> RunAsync(Import import, IFormat format, Journals journals, CancellationToken cancellation)
+    {
+        if (import.Marks is null) import.Begin(journals.All.ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last)));
+        return await new ImportRun(import, format, journals).ReadAsync(cancellation);
+    }
+
+    private async Task<ImportState> ReadAsync(CancellationToken cancellation)
+    {
+        using var rejects = Rejects.Create(_import.RejectsPath);
+        await using var file = new FileStream(_import.UploadPath, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan);
+        try
+        {
+            await foreach (var record in _format.ReadAsync(file, cancellation))
+            {
+                _state = _state with { LinesRead = _state.LinesRead + 1 };
+                await TakeAsync(record, rejects, cancellation);
+                if (_state.LinesRead % LinesBetweenSignsOfLife == 0) Show(rejects);
+            }
+
+            await WriteAllAsync(cancellation);
+            return _state with { Status = ImportStatus.Completed };
+        }
+        catch (FileRefusedException refusal)
+        {
+            rejects.AddRefusal(refusal.Message);
+            return _state with { Status = ImportStatus.Refused, Error = refusal.Message };
+        }
+    }
+
+    private async Task TakeAsync(FormatRecord record, Rejects rejects, CancellationToken cancellation)
+    {
+        if (_import.Commune is null && (record is PlacelessRecord || (record.Commune is { } owner && _journals.Find(owner) is null)))
+        {
+            _state = _state with { Elsewhere = _state.Elsewhere + 1 };
+        }
+        else if (Faults(record) is { } faults)
+        {
+            rejects.Add(record.Line, faults);
+            _state = _state with { Rejected = _state.Rejected + 1 };
+        }
+        else
+        {
+            await AddAsync(((EventRecord)record).Event, cancellation);
+        }
+    }
+
+    private IReadOnlyList<Fault>? Faults(FormatRecord record) => record switch
+    {
+        RejectedRecord rejected => rejected.Faults,
+        PlacelessRecord placeless => [placeless.Why],
+        { Commune: { } owner } when _import.Commune is { } only && owner != only =>
+            [Fault.OfCode(_format.CommuneField, owner.ToString(), $"of another commune: {only} expected")],
+        _ => null,
+    };
+
+    private async Task AddAsync(CloudEvent read, CancellationToken cancellation)
+    {
+        var commune = read.Source.Commune;
+        if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Marks![commune.ToString()]);
+        var size = JsonMarshal.GetRawUtf8Value(read.Data).Length;
+        batch.Events.Add(read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent });
+        batch.Bytes += size;
+        _waitingBytes += size;
+        if (_waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
+        else if (batch.Events.Count == MaxBatchEvents) await WriteAsync(batch, cancellation);
+    }
+
+    private async Task WriteAllAsync(CancellationToken cancellation)
+    {
+        foreach (var batch in _batches.Values) await WriteAsync(batch, cancellation);
+    }
+
+    private async Task WriteAsync(Batch batch, CancellationToken cancellation)
+    {
+        var posted = await batch.Journal.AppendAsync([.. batch.Events], cancellation);
+        Intake.Intake.Count(batch.Journal.Commune, posted);
+        var accepted = posted.Count(batch.Earlier.IsAccepted);
+        _state = _state with { Accepted = _state.Accepted + accepted, Duplicates = _state.Duplicates + posted.Count - accepted };
+        _waitingBytes -= batch.Bytes;
+        batch.Clear();
+        _import.Show(_state);
+    }
+
+    private void Show(Rejects rejects)
+    {
+        rejects.Flush();
+        _import.Show(_state);
+    }
+
+    private sealed class Batch(CommuneJournal journal, JournalMark mark)
+    {
+        public CommuneJournal Journal { get; } = journal;
+
+        public List<CloudEvent> Events { get; } = [];
+
+        public int Bytes { get; set; }
+
+        public EarlierRun Earlier { get; } = new(journal, mark);
+
+        public void Clear()
+        {
+            Events.Clear();
+            Bytes = 0;
+        }
+    }
+
+    /// <summary>
+    /// The stretch of a journal that came after the import began and before this run of it: there lies what an earlier run, cut
+    /// off by a crash, wrote. It is a duplicate to the journal, but accepted by this import, once.
+    /// </summary>
+    private sealed class EarlierRun
+    {
+        private readonly long _before;
+        private readonly BitArray _met;
+
+        public EarlierRun(CommuneJournal journal, JournalMark mark)
+        {
+            _before = mark.Journal == journal.Id ? mark.Last : journal.Last;
+            _met = new BitArray(checked((int)(journal.Last - _before)));
+        }
+
+        public bool IsAccepted(Posted place)
+        {
+            if (!place.Duplicate) return true;
+            var index = place.Position - _before - 1;
+            if (index < 0 || index >= _met.Length || _met[(int)index]) return false;
+            return _met[(int)index] = true;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Intercommunalite.Connector.Formats.InseeDeaths;
+
+/// <summary>
+/// What tells one death from another: the same for the same record in both layouts, in every file and at every connector.
+/// </summary>
+/// <remarks>
+/// Place, date and act number do not: in real files two persons share them. So the subject ends with a hash of who died, and the
+/// id is a hash of the whole record. Neither has a secret key, since a commune that has lost its journal must make the same ids
+/// again. Whoever already has the whole record can therefore find its event; nobody can read the record out of it, and nothing
+/// shorter than the record (a name, a birth date) can be looked up. The subject's hash is cut to 48 bits: ample within a commune
+/// and a year.
+/// </remarks>
+internal static class DeathKey
+{
+    private const int SubjectHashLength = 12;
+    private const int IdLength = 32;
+
+    // The widths of the fixed-width layout, which cuts what is longer.
+    private const int NameWidth = 80;
+    private const int PlaceNameWidth = 30;
+    private const int ActWidth = 9;
+
+    /// <summary>Subject of the event: <c>death/{year}/{place code}/{act number or -}/{hash}</c>.</summary>
+    /// <remarks>
+    /// The names of the birth place and country are left out of the hash: their spelling changes between yearly files, and the
+    /// death remains one.
+    /// </remarks>
+    public static string Subject(DeathRow row, int year)
+    {
+        var act = Cut(row.Act, ActWidth);
+        var person = Hash(SubjectHashLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, row.DeathDate, row.DeathPlace, act);
+        return $"death/{year:D4}/{row.DeathPlace}/{(act.Length > 0 ? act : "-")}/{person}";
+    }
+
+    /// <summary>Id of the event: equal when, and only when, all nine fields are.</summary>
+    public static string Id(DeathRow row) => Hash(
+        IdLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, Cut(row.BirthCommune, PlaceNameWidth),
+        Cut(row.BirthCountry, PlaceNameWidth), row.DeathDate, row.DeathPlace, Cut(row.Act, ActWidth));
+
+    // Letters with accents come composed or not in UTF-8; latin-1 has them composed only.
+    private static string Cut(string field, int width)
+    {
+        var composed = field.Normalize(NormalizationForm.FormC);
+        return composed.Length > width ? DeathRow.Trim(composed[..width]) : composed;
+    }
+
+    private static string Hash(int length, params ReadOnlySpan<string> fields)
+    {
+        // No field holds a control character, so the separator cannot be one's part.
+        var text = string.Join('\u001F', fields);
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..length];
+    }
+}

@@ -1,0 +1,35 @@
+using Intercommunalite.Connector.Intake;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
+
+namespace Intercommunalite.Connector.Formats;
+
+/// <summary>Takes a file as the raw body of a request, of whatever size: 202 once it is on disk, then it is read.</summary>
+internal static class PostFile
+{
+    /// <summary><c>POST /communes/{code}/files/{format}</c>: records of another commune are rejected.</summary>
+    public static async Task<IResult> OfCommuneAsync(
+        string code, string format, HttpRequest request, Journals journals, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation) =>
+        journals.Find(code, out var problem) is { } journal
+            ? await TakeAsync($"/communes/{code}", journal.Commune, format, request, formats, imports, cancellation)
+            : problem!;
+
+    /// <summary><c>POST /files/{format}</c>: each record goes to the journal of its commune.</summary>
+    public static Task<IResult> OfAnyCommuneAsync(string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation) =>
+        TakeAsync("", null, format, request, formats, imports, cancellation);
+
+    private static async Task<IResult> TakeAsync(
+        string path, CommuneCode? commune, string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation)
+    {
+        if (formats.All(known => known.Name != format))
+        {
+            return TypedResults.Problem(
+                title: "Format not known",
+                detail: $"The formats are {string.Join(", ", formats.Select(known => known.Name).Order(StringComparer.Ordinal))}.",
+                statusCode: StatusCodes.Status404NotFound);
+        }
+
+        var import = await imports.TakeAsync(Guid.CreateVersion7(), format, commune, request.Body, cancellation);
+        return TypedResults.Accepted($"{request.PathBase}{path}/imports/{import.Id}", import.State);
+    }
+}
