@@ -8,7 +8,7 @@ using Weasel.Postgresql.Tables;
 namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
-/// A table of a projection, whose columns are the properties of a row record in their order. A page of events reads and
+/// A table of a projection, whose columns are the parameters of a row record in their order. A page of events reads and
 /// writes it in one statement each: the rows travel as one JSON array.
 /// </summary>
 /// <typeparam name="TRow">The row: text, <c>int</c>, <c>long</c>, <c>bool</c> and lists of text.</typeparam>
@@ -18,7 +18,8 @@ internal sealed class RowTable<TRow>
     private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     private readonly string _name;
-    private readonly PropertyInfo[] _properties = typeof(TRow).GetProperties();
+    private readonly PropertyInfo[] _properties =
+        [.. typeof(TRow).GetConstructors().Single().GetParameters().Select(parameter => typeof(TRow).GetProperty(parameter.Name!)!)];
     private readonly string[] _key;
     private readonly string _load;
     private readonly string _save;
@@ -35,9 +36,10 @@ internal sealed class RowTable<TRow>
         var (all, key) = (string.Join(", ", columns), string.Join(", ", _key));
         var given = $"json_populate_recordset(null::{name}, ?::json)";
         _load = $"SELECT row_to_json(r)::text FROM {name} r JOIN {given.Replace("?", "$1", StringComparison.Ordinal)} k USING ({key})";
-        _save = $"INSERT INTO {name} ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO UPDATE SET {Sets(column => $"{column} = excluded.{column}")}";
-        _add = $"INSERT INTO {name} AS r ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO UPDATE SET {Sets(column => $"{column} = r.{column} + excluded.{column}")}";
-        string Sets(Func<string, string> set) => string.Join(", ", columns[keyLength..].Select(set));
+        _save = $"INSERT INTO {name} ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO {Sets(column => $"{column} = excluded.{column}")}";
+        _add = $"INSERT INTO {name} AS r ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO {Sets(column => $"{column} = r.{column} + excluded.{column}")}";
+        string Sets(Func<string, string> set) =>
+            columns.Length == keyLength ? "NOTHING" : $"UPDATE SET {string.Join(", ", columns[keyLength..].Select(set))}";
     }
 
     /// <summary>The table, for the store's schema.</summary>

@@ -5,11 +5,23 @@ using Intercommunalite.Contracts.Bus;
 namespace Intercommunalite.Hub.Ingestion;
 
 /// <summary>An event off the bus, checked once: either read, or refused for a reason.</summary>
-internal sealed record IncomingEvent(string Commune, Guid Journal, long Position, JsonElement Json, CheckedEvent? Read, string? Refused);
+internal sealed record IncomingEvent(string Commune, Guid Journal, long Position, JsonElement Json, CheckedEvent? Read, string? Refused)
+{
+    /// <summary>Checks the events of a segment.</summary>
+    public static IncomingEvent[] Of(JournalSegment segment) => [.. segment.Events.Select((json, index) => Check(segment, segment.FirstPosition + index, json))];
+
+    private static IncomingEvent Check(JournalSegment segment, long position, JsonElement json)
+    {
+        if (!CommuneCode.TryParse(segment.Commune, out var commune)) return new(segment.Commune, segment.Journal, position, json, null, "no commune's journal");
+        if (!EventReader.TryRead(json, commune, out var read, out var errors))
+            return new(segment.Commune, segment.Journal, position, json, null, string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}")));
+        return new(segment.Commune, segment.Journal, position, json, read, null);
+    }
+}
 
 /// <summary>
-/// The events of some segments, to be stored in runs: all at once as a rule, in ever smaller runs when the store refuses one,
-/// down to the single event that is the cause.
+/// Events to be stored in runs: all at once as a rule, in ever smaller runs when the store refuses one, down to the single
+/// event that is the cause.
 /// </summary>
 internal sealed class IncomingEvents
 {
@@ -17,12 +29,10 @@ internal sealed class IncomingEvents
     private int _start;
     private int _size;
 
-    /// <summary>Checks every event and sorts them by journal and position: the broker may have reordered them.</summary>
-    public IncomingEvents(IEnumerable<JournalSegment> segments)
+    /// <summary>Sorts the events by journal and position: the broker may have reordered them.</summary>
+    public IncomingEvents(IEnumerable<IncomingEvent> events)
     {
-        _events = [.. segments
-            .OrderBy(segment => segment.Commune, StringComparer.Ordinal).ThenBy(segment => segment.Journal).ThenBy(segment => segment.FirstPosition)
-            .SelectMany(segment => segment.Events.Select((json, index) => Check(segment, index, json)))];
+        _events = [.. events.OrderBy(incoming => incoming.Commune, StringComparer.Ordinal).ThenBy(incoming => incoming.Journal).ThenBy(incoming => incoming.Position)];
         _size = _events.Length;
     }
 
@@ -51,14 +61,5 @@ internal sealed class IncomingEvents
         if (_size > 0) return null;
         _size = 1;
         return _events[_start] = _events[_start] with { Read = null, Refused = reason };
-    }
-
-    private static IncomingEvent Check(JournalSegment segment, int index, JsonElement json)
-    {
-        var position = segment.FirstPosition + index;
-        if (!CommuneCode.TryParse(segment.Commune, out var commune)) return new(segment.Commune, segment.Journal, position, json, null, "no commune's journal");
-        if (!EventReader.TryRead(json, commune, out var read, out var errors))
-            return new(segment.Commune, segment.Journal, position, json, null, string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}")));
-        return new(segment.Commune, segment.Journal, position, json, read, null);
     }
 }

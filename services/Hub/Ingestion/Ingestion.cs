@@ -12,23 +12,26 @@ namespace Intercommunalite.Hub.Ingestion;
 /// <summary>
 /// Takes journal segments off the bus and stores what they bring: all that has arrived goes together into one transaction.
 /// A message is acknowledged only after its transaction; what fails for the database's sake is tried again until it works,
-/// what fails for an event's sake is narrowed down to that event, which goes to quarantine.
+/// what fails for an event's sake is narrowed down to that event, which goes to quarantine. A segment that overtook another
+/// is held for a moment, since messages are handed out concurrently; then it is dropped and the journal asked for again.
 /// </summary>
 internal sealed partial class Ingestion(Journals journals, StoreSchema schema, IBus bus, TimeProvider clock, ILogger<Ingestion> logger) : BackgroundService
 {
     private const int MaxEventsTogether = 4_000;
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(2);
 
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
 
     private readonly Channel<Arrival> _arrivals = Channel.CreateBounded<Arrival>(new BoundedChannelOptions(256) { SingleReader = true });
+    private readonly List<Arrival> _held = [];
     private readonly ResendPace _resends = new(TimeSpan.FromSeconds(5));
 
-    /// <summary>Takes a segment; returns once whatever of it was to be stored is stored.</summary>
+    /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
     {
-        var arrival = new Arrival(segment, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        var arrival = new Arrival(segment, IncomingEvent.Of(segment), clock.GetUtcNow(), new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
         await _arrivals.Writer.WriteAsync(arrival, cancellation);
         await arrival.Done.Task.WaitAsync(cancellation);
     }
@@ -39,14 +42,13 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             await schema.Applied.WaitAsync(stoppingToken);
             await AnnounceAsync(stoppingToken);
-            var together = new List<Arrival>();
-            while (await _arrivals.Reader.WaitToReadAsync(stoppingToken))
+            while (await ArrivedAsync(stoppingToken))
             {
-                together.Clear();
-                for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Segment.Events.Count)
+                var together = new List<Arrival>(_held);
+                for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Events.Length)
                     together.Add(arrival);
-                await StoreAsync([.. together.Select(arrival => arrival.Segment)], stoppingToken);
-                foreach (var arrival in together) arrival.Done.SetResult();
+                var states = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stoppingToken);
+                Settle(together, states);
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -55,20 +57,61 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
     }
 
-    private async Task StoreAsync(IReadOnlyList<JournalSegment> segments, CancellationToken stopping)
+    // Waits for a segment; while some are held, not for longer than they may be.
+    private async Task<bool> ArrivedAsync(CancellationToken stopping)
     {
-        var work = new IncomingEvents(segments);
+        if (_held.Count == 0) return await _arrivals.Reader.WaitToReadAsync(stopping);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        limit.CancelAfter(s_heldFor);
+        try
+        {
+            return await _arrivals.Reader.WaitToReadAsync(limit.Token);
+        }
+        catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
+        {
+            return true;
+        }
+    }
+
+    private void Settle(List<Arrival> together, Dictionary<(string Commune, Guid Journal), long> received)
+    {
+        _held.Clear();
+        var missing = new HashSet<(string Commune, Guid Journal)>();
+        foreach (var arrival in together)
+        {
+            var journal = (arrival.Segment.Commune, arrival.Segment.Journal);
+            if (arrival.Segment.FirstPosition <= received[journal] + 1)
+            {
+                arrival.Done.SetResult();
+            }
+            else if (clock.GetUtcNow() - arrival.At < s_heldFor)
+            {
+                _held.Add(arrival);
+            }
+            else
+            {
+                missing.Add(journal);
+                arrival.Done.SetResult();
+            }
+        }
+
+        foreach (var ((commune, journal), through) in received) Answer(commune, journal, through, missing.Contains((commune, journal)));
+    }
+
+    private async Task<Dictionary<(string Commune, Guid Journal), long>> StoreAsync(IncomingEvents work, CancellationToken stopping)
+    {
+        var received = new Dictionary<(string, Guid), long>();
         while (!work.Done)
         {
             try
             {
                 using var span = Telemetry.StartForEvents("journal append", ActivityKind.Consumer, work.TraceParents);
-                var outcome = await journals.StoreAsync(work, clock.GetUtcNow(), stopping);
+                var outcome = await journals.StoreAsync(work.Run, clock.GetUtcNow(), stopping);
                 span?.SetTag("events", outcome.Stored.Count);
                 foreach (var group in outcome.Stored.GroupBy(read => read.Envelope.Source.Commune))
                     s_received.Add(group.Count(), new KeyValuePair<string, object?>("commune", group.Key.ToString()));
-                foreach (var (event_, reason) in outcome.Quarantined) LogQuarantined(event_.Commune, event_.Journal, event_.Position, reason);
-                foreach (var state in outcome.States) Answer(state);
+                foreach (var (refused, reason) in outcome.Quarantined) LogQuarantined(refused.Commune, refused.Journal, refused.Position, reason);
+                foreach (var (journal, through) in outcome.ReceivedThrough) received[journal] = through;
                 work.Stored();
             }
             catch (Exception e) when (IsTransient(e))
@@ -79,10 +122,13 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             catch (Exception e) when (e is not OperationCanceledException)
             {
                 // Neither message nor stack trace: they could repeat what the event holds.
-                if (work.Narrow($"the event store refused it ({e.GetType().Name}{(e.InnerException is PostgresException inner ? $" {inner.SqlState}" : "")})") is { } refused)
+                var state = (e as PostgresException ?? e.InnerException as PostgresException)?.SqlState;
+                if (work.Narrow($"the event store refused it ({e.GetType().Name}{(state is null ? "" : $" {state}")})") is { } refused)
                     LogRefused(refused.Commune, refused.Journal, refused.Position);
             }
         }
+
+        return received;
     }
 
     // At its start a hub says how far it has each journal: after a restore that may be less than the connectors think.
@@ -92,7 +138,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             try
             {
-                foreach (var state in await journals.AllAsync(stopping)) Answer(new JournalState(state.Commune, state.Journal, state.ReceivedThrough, Gap: false));
+                foreach (var state in await journals.AllAsync(stopping)) Answer(state.Commune, state.Journal, state.ReceivedThrough, missing: false);
                 return;
             }
             catch (NpgsqlException e)
@@ -103,12 +149,11 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
     }
 
-    private void Answer(JournalState state)
+    private void Answer(string commune, Guid journal, long receivedThrough, bool missing)
     {
-        var resend = state.Gap && _resends.MayAsk(state.Commune, state.Journal, state.ReceivedThrough + 1, clock.GetUtcNow());
-        if (state.Gap && !resend) return;
-        if (resend) LogGap(state.Commune, state.Journal, state.ReceivedThrough + 1);
-        _ = SendAsync(new JournalReceipt(state.Commune, state.Journal, state.ReceivedThrough, resend));
+        var resend = missing && _resends.MayAsk(commune, journal, receivedThrough + 1, clock.GetUtcNow());
+        if (resend) LogGap(commune, journal, receivedThrough + 1);
+        _ = SendAsync(new JournalReceipt(commune, journal, receivedThrough, resend));
     }
 
     // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it.
@@ -133,7 +178,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         _ => e.InnerException is { } inner && IsTransient(inner),
     };
 
-    private readonly record struct Arrival(JournalSegment Segment, TaskCompletionSource Done);
+    private readonly record struct Arrival(JournalSegment Segment, IncomingEvent[] Events, DateTimeOffset At, TaskCompletionSource Done);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);

@@ -8,19 +8,14 @@ using Weasel.Postgresql.Tables;
 
 namespace Intercommunalite.Hub.Ingestion;
 
-/// <summary>How far the hub has a journal.</summary>
-/// <param name="Commune">INSEE code.</param>
-/// <param name="Journal">The journal.</param>
-/// <param name="ReceivedThrough">Every position up to here is stored.</param>
-/// <param name="Gap">Whether a later position was seen without the next one.</param>
-internal sealed record JournalState(string Commune, Guid Journal, long ReceivedThrough, bool Gap);
-
 /// <summary>What became of a run of events.</summary>
 /// <param name="Stored">Events newly stored.</param>
 /// <param name="Quarantined">Events put into quarantine, with the reason.</param>
-/// <param name="States">The journals concerned.</param>
+/// <param name="ReceivedThrough">How far the hub now has the journals concerned.</param>
 internal sealed record Outcome(
-    IReadOnlyList<CheckedEvent> Stored, IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined, IReadOnlyList<JournalState> States);
+    IReadOnlyList<CheckedEvent> Stored,
+    IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined,
+    IReadOnlyDictionary<(string Commune, Guid Journal), long> ReceivedThrough);
 
 /// <summary>A journal as the administrator sees it.</summary>
 internal sealed record JournalStatus(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
@@ -32,13 +27,16 @@ internal sealed record JournalStatus(string Commune, Guid Journal, long Received
 internal sealed class Journals(NpgsqlDataSource database, Epci territory)
 {
     /// <summary>Stores the events of a run that are next in their journals.</summary>
+    /// <param name="run">Events, sorted by journal and position.</param>
+    /// <param name="now">The time of reception.</param>
+    /// <param name="cancellation">Gives up.</param>
     /// <exception cref="Exception">The store refused; nothing of the run is stored.</exception>
-    public async Task<Outcome> StoreAsync(IncomingEvents incoming, DateTimeOffset now, CancellationToken cancellation)
+    public async Task<Outcome> StoreAsync(IReadOnlyCollection<IncomingEvent> run, DateTimeOffset now, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        var received = await LockAsync(connection, incoming.Run, cancellation);
-        var (next, states) = Next(incoming.Run, received);
+        var received = await LockAsync(connection, run, cancellation);
+        var (next, through) = Next(run, received);
         var known = await KnownAsync(connection, next, cancellation);
 
         var stored = new List<CheckedEvent>(next.Count);
@@ -53,11 +51,16 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         batch.AppendEvents(stored);
         batch.StorePersonalData(stored);
         foreach (var (refused, reason) in quarantined) Quarantine(batch, refused, reason, now);
-        foreach (var state in states.Where(state => received[(state.Commune, state.Journal)] != state.ReceivedThrough))
-            Move(batch, state, stored.Count(read => read.Envelope.Journal == state.Journal), quarantined.Count(refused => refused.Event.Journal == state.Journal), now);
+        foreach (var (journal, position) in through.Where(moved => moved.Value != received[moved.Key]))
+        {
+            Move(
+                batch, journal.Commune, journal.Journal, position,
+                stored.Count(read => read.Envelope.Journal == journal.Journal), quarantined.Count(refused => refused.Event.Journal == journal.Journal), now);
+        }
+
         if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
         await transaction.CommitAsync(cancellation);
-        return new Outcome(stored, quarantined, states);
+        return new Outcome(stored, quarantined, through);
     }
 
     /// <summary>Every journal that the hub knows.</summary>
@@ -99,28 +102,21 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         yield return quarantine;
     }
 
-    /// <summary>The events that are next in their journals, and where that leaves the journals.</summary>
-    internal static (IReadOnlyList<IncomingEvent> Next, IReadOnlyList<JournalState> States) Next(
+    /// <summary>The events that are next in their journals, and how far that leaves the journals.</summary>
+    internal static (IReadOnlyList<IncomingEvent> Next, IReadOnlyDictionary<(string Commune, Guid Journal), long> Through) Next(
         IEnumerable<IncomingEvent> run, IReadOnlyDictionary<(string Commune, Guid Journal), long> received)
     {
         var next = new List<IncomingEvent>();
-        var states = new List<JournalState>();
-        foreach (var journal in run.GroupBy(incoming => (incoming.Commune, incoming.Journal)))
+        var through = new Dictionary<(string Commune, Guid Journal), long>(received);
+        foreach (var incoming in run)
         {
-            var (through, gap) = (received[journal.Key], false);
-            foreach (var incoming in journal)
-            {
-                var reception = Receiver.Receive(through, incoming.Position, 1);
-                gap |= reception.Gap;
-                if (reception.Take == 0) continue;
-                next.Add(incoming);
-                through = incoming.Position;
-            }
-
-            states.Add(new JournalState(journal.Key.Commune, journal.Key.Journal, through, gap));
+            var journal = (incoming.Commune, incoming.Journal);
+            if (Receiver.Receive(through[journal], incoming.Position) != Reception.Next) continue;
+            next.Add(incoming);
+            through[journal] = incoming.Position;
         }
 
-        return (next, states);
+        return (next, through);
     }
 
     private string? Refusal(IncomingEvent incoming) =>
@@ -133,10 +129,11 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         "INSERT INTO ingestion.quarantine (commune, journal, position, received_at, reason, event) VALUES ($1, $2, $3, $4, $5, $6)",
         refused.Commune, refused.Journal, refused.Position, now, reason, Encoding.UTF8.GetBytes(refused.Json.GetRawText()));
 
-    private static void Move(NpgsqlBatch batch, JournalState state, long stored, long quarantined, DateTimeOffset now) => Add(
+    private static void Move(
+        NpgsqlBatch batch, string commune, Guid journal, long receivedThrough, long stored, long quarantined, DateTimeOffset now) => Add(
         batch,
         "UPDATE ingestion.journal SET received_through = $3, last_received_at = $4, events = events + $5, quarantined = quarantined + $6 WHERE commune = $1 AND journal = $2",
-        state.Commune, state.Journal, state.ReceivedThrough, now, stored, quarantined);
+        commune, journal, receivedThrough, now, stored, quarantined);
 
     private static void Add(NpgsqlBatch batch, string sql, params object[] values)
     {

@@ -1,28 +1,28 @@
 namespace Intercommunalite.Hub.Ingestion;
 
-/// <summary>What the hub does with a run of events of a journal.</summary>
-/// <param name="Skip">How many at its beginning are stored already.</param>
-/// <param name="Take">How many after them are next.</param>
-/// <param name="Gap">Whether events before the run are missing; then none is taken.</param>
-internal readonly record struct Reception(int Skip, int Take, bool Gap);
+/// <summary>What a position of a journal is to the hub.</summary>
+internal enum Reception
+{
+    /// <summary>Stored already: dropped.</summary>
+    Duplicate,
 
-/// <summary>
-/// The receiving side of the journal protocol, without I/O. Positions at or below <c>ReceivedThrough</c> are duplicates; the
-/// next ones are taken; a run that begins beyond the next position is dropped, and the journal asked for again from there
-/// (go-back-N).
-/// </summary>
+    /// <summary>The next one: taken.</summary>
+    Next,
+
+    /// <summary>One before it is missing: not taken; the journal is asked for again from there (go-back-N).</summary>
+    Gap,
+}
+
+/// <summary>The receiving side of the journal protocol, without I/O.</summary>
 internal static class Receiver
 {
-    /// <summary>Decides on a run.</summary>
+    /// <summary>Decides on a position.</summary>
     /// <param name="receivedThrough">Every position up to here is stored.</param>
-    /// <param name="first">Position of the run's first event.</param>
-    /// <param name="count">Events in the run.</param>
-    public static Reception Receive(long receivedThrough, long first, int count)
-    {
-        if (first > receivedThrough + 1) return new Reception(0, 0, Gap: true);
-        var skip = (int)Math.Min(count, receivedThrough + 1 - first);
-        return new Reception(skip, count - skip, Gap: false);
-    }
+    /// <param name="position">Position of the event at hand.</param>
+    public static Reception Receive(long receivedThrough, long position) =>
+        position <= receivedThrough ? Reception.Duplicate
+        : position == receivedThrough + 1 ? Reception.Next
+        : Reception.Gap;
 }
 
 /// <summary>

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Payments;
 using Intercommunalite.Hub.EventStore;
@@ -20,12 +21,15 @@ internal sealed record Invoice(
     string Commune, string Subject, string Service = "", string Period = "", long Issued = 0, long Reduced = 0, bool Cancelled = false, long Collected = 0)
 {
     /// <summary>What is owed in the end.</summary>
+    [JsonIgnore]
     public long Due => Cancelled ? 0 : Math.Max(0, Issued - Reduced);
 
     /// <summary>What is still owed.</summary>
+    [JsonIgnore]
     public long Outstanding => Math.Max(0, Due - Collected);
 
     /// <summary>What was paid beyond what is owed.</summary>
+    [JsonIgnore]
     public long Overpaid => Period.Length == 0 ? 0 : Math.Max(0, Collected - Due);
 }
 

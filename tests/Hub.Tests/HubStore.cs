@@ -1,0 +1,112 @@
+using System.Text.Json;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.CivilRecords;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Ingestion;
+using Intercommunalite.Hub.Payments;
+using Intercommunalite.Hub.Privacy;
+using Intercommunalite.Hub.Schools;
+using Intercommunalite.Hub.Territory;
+using Intercommunalite.Testing;
+using Marten;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using Xunit;
+
+namespace Intercommunalite.Hub.Tests;
+
+/// <summary>
+/// The hub's event store and figures on a real database of the test's own, for CC Bretagne Romantique, without the bus: what
+/// arrives is given to <see cref="ArriveAsync(DomainEvent, string, CommuneCode?)"/>.
+/// </summary>
+public sealed class HubStore : IAsyncLifetime
+{
+    public static readonly CommuneCode Combourg = CommuneCode.Parse("35085");
+    public static readonly CommuneCode Tinteniac = CommuneCode.Parse("35337");
+
+    private static readonly DateTimeOffset s_now = new(2026, 11, 24, 9, 30, 0, TimeSpan.Zero);
+
+    private readonly Guid _journal = Guid.NewGuid();
+    private readonly Dictionary<CommuneCode, long> _last = [];
+    private TestDatabase _database = null!;
+    private WebApplication _hub = null!;
+
+    internal Journals Journals { get; private set; } = null!;
+
+    internal NpgsqlDataSource Database => _hub.Services.GetRequiredService<NpgsqlDataSource>();
+
+    internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync();
+        var builder = WebApplication.CreateBuilder();
+        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["ConnectionStrings:Hub"] = _database.ConnectionString,
+            ["Hub:Territory"] = "243500733",
+            ["Logging:LogLevel:Default"] = "None",
+        });
+        builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        _hub = builder.Build();
+        await Store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
+        Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _hub.DisposeAsync();
+        await _database.DisposeAsync();
+    }
+
+    /// <summary>An event of a commune as its connector would send it.</summary>
+    public static CloudEvent Event(DomainEvent data, string subject, CommuneCode? commune = null, string? id = null) =>
+        CloudEvent.Create(data, id ?? Guid.NewGuid().ToString(), new EventSource(commune ?? Combourg, "test"), subject, s_now);
+
+    /// <summary>The event arrives as the next one of its commune.</summary>
+    public Task ArriveAsync(DomainEvent data, string subject, CommuneCode? commune = null)
+    {
+        var place = commune ?? Combourg;
+        _last[place] = _last.GetValueOrDefault(place) + 1;
+        return StoreAsync(Incoming(Event(data, subject, place), _journal, _last[place]));
+    }
+
+    internal static IncomingEvent Incoming(CloudEvent envelope, Guid journal, long position) => Incoming(
+        JsonSerializer.SerializeToElement(envelope with { Journal = journal, Position = position }, ContractJson.Options), journal, position, envelope.Source.Commune);
+
+    internal static IncomingEvent Incoming(JsonElement json, Guid journal, long position, CommuneCode commune) =>
+        IncomingEvent.Of(new(commune.ToString(), journal, position, [json])).Single();
+
+    internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, s_now, CancellationToken.None);
+
+    /// <summary>Everything that arrived gets into the figures.</summary>
+    public async Task ProjectAsync()
+    {
+        using var daemon = await Store.BuildProjectionDaemonAsync();
+        await daemon.StartAllAsync();
+        await daemon.WaitForNonStaleData(TimeSpan.FromSeconds(60));
+        await daemon.StopAllAsync();
+    }
+
+    /// <summary>A projection is built anew from all events.</summary>
+    public async Task RebuildAsync(string projection)
+    {
+        using var daemon = await Store.BuildProjectionDaemonAsync();
+        await daemon.RebuildProjectionAsync(projection, CancellationToken.None);
+    }
+
+    /// <summary>Rows of a query, each as its values with a space between.</summary>
+    public async Task<IReadOnlyList<string>> RowsAsync(string sql)
+    {
+        var rows = new List<string>();
+        await using var command = Database.CreateCommand(sql);
+        await using var reader = await command.ExecuteReaderAsync();
+        while (await reader.ReadAsync())
+            rows.Add(string.Join(' ', Enumerable.Range(0, reader.FieldCount).Select(column => reader.IsDBNull(column) ? "-" : Convert.ToString(reader.GetValue(column), System.Globalization.CultureInfo.InvariantCulture))));
+        return rows;
+    }
+}

@@ -1,0 +1,30 @@
+using Intercommunalite.Hub.Ingestion;
+using Xunit;
+
+namespace Intercommunalite.Hub.Tests.Ingestion;
+
+public sealed class ReceiverTests
+{
+    [Theory]
+    [InlineData(0, 1, (int)Reception.Next)]
+    [InlineData(0, 2, (int)Reception.Gap)]
+    [InlineData(7, 7, (int)Reception.Duplicate)]
+    [InlineData(7, 1, (int)Reception.Duplicate)]
+    [InlineData(7, 8, (int)Reception.Next)]
+    [InlineData(7, 9, (int)Reception.Gap)]
+    public void Given_what_is_received_When_a_position_comes_Then_it_is_next_or_known_or_too_early(long through, long position, int reception) =>
+        Assert.Equal((Reception)reception, Receiver.Receive(through, position));
+
+    [Fact]
+    public void Given_a_gap_When_many_messages_are_beyond_it_Then_the_journal_is_asked_for_once_until_patience_ends()
+    {
+        var pace = new ResendPace(TimeSpan.FromSeconds(5));
+        var (journal, now) = (Guid.NewGuid(), DateTimeOffset.UnixEpoch);
+
+        Assert.True(pace.MayAsk("35085", journal, 10, now));
+        Assert.False(pace.MayAsk("35085", journal, 10, now.AddSeconds(4)));
+        Assert.True(pace.MayAsk("35085", journal, 12, now.AddSeconds(4)));
+        Assert.True(pace.MayAsk("35085", journal, 12, now.AddSeconds(9)));
+        Assert.True(pace.MayAsk("35085", Guid.NewGuid(), 12, now.AddSeconds(9)));
+    }
+}
