@@ -48,7 +48,9 @@ internal sealed class CommonOptions
     private static string? FromEnvironment(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
     private static Uri[] Addresses(ArgumentResult result, string text) =>
-        [.. text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(address => Address(result, address))];
+    [
+        .. text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(address => Address(result, address)),
+    ];
 
     private static Uri Address(ArgumentResult result, string text)
     {

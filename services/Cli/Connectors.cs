@@ -13,12 +13,16 @@ internal static class Connectors
     /// <exception cref="Failure">A connector does not answer, or two of them serve the same commune.</exception>
     public static async Task<IReadOnlyDictionary<string, Uri>> DiscoverAsync(this Web web, Uri[] connectors, CancellationToken cancellation)
     {
-        var served = await Task.WhenAll(connectors.Select(async connector => (connector, Communes: await web.CommunesAsync(connector, cancellation))));
+        var served = await Task.WhenAll(connectors.Select(connector => web.CommunesAsync(connector, cancellation)));
         var byCommune = new Dictionary<string, Uri>();
-        foreach (var (connector, commune) in served.SelectMany(one => one.Communes.Select(commune => (one.connector, commune))))
+        foreach (var (connector, communes) in connectors.Zip(served))
         {
-            if (!byCommune.TryAdd(commune, connector))
-                throw new Failure($"Commune {commune} is served by {byCommune[commune]} and by {connector}. Each has one connector: correct their configuration.");
+            foreach (var commune in communes)
+            {
+                if (byCommune.TryAdd(commune, connector)) continue;
+                throw new Failure(
+                    $"Commune {commune} is served by {byCommune[commune]} and by {connector}. Each has one connector: correct their configuration.");
+            }
         }
 
         return byCommune;

@@ -16,28 +16,47 @@ internal static class FeedReading
     /// <param name="Server">Address of the feed.</param>
     /// <param name="Filter">Which events.</param>
     /// <param name="Follow">Whether to go on once everything there is was read.</param>
-    /// <param name="Limit">Most events to print.</param>
+    /// <param name="Limit">Most events to print; null for all.</param>
     /// <param name="Json">Whether as JSON.</param>
-    private sealed record Reading(Uri Server, Filter Filter, bool Follow, long Limit, bool Json);
+    private sealed record Reading(Uri Server, Filter Filter, bool Follow, long? Limit, bool Json);
 
-    private sealed record Line(string Cursor, string Id, string Source, string Type, string Subject, DateTimeOffset Time, string Commune, JsonElement Data);
+    private sealed record Line(
+        string Cursor, string Id, string Source, string Type, string Subject, DateTimeOffset Time, string Commune, JsonElement Data);
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
         var after = new Option<string?>("--after") { Description = "Cursor to begin after. Without it: the beginning.", HelpName = "CURSOR" };
-        var types = new Option<string[]>("--type") { Description = "Only these types; a prefix may end with '*'.", HelpName = "TYPE", AllowMultipleArgumentsPerToken = true };
-        var communes = new Option<string[]>("--commune") { Description = "Only events of these communes.", HelpName = "CODE", AllowMultipleArgumentsPerToken = true };
+        var types = new Option<string[]>("--type")
+        {
+            Description = "Only these types; a prefix may end with '*'.",
+            HelpName = "TYPE",
+            AllowMultipleArgumentsPerToken = true,
+        };
+        var communes = new Option<string[]>("--commune")
+        {
+            Description = "Only events of these communes.",
+            HelpName = "CODE",
+            AllowMultipleArgumentsPerToken = true,
+        };
         var follow = new Option<bool>("--follow") { Description = "Go on with new events as they come, until Ctrl-C." };
-        var limit = new Option<long>("--limit") { Description = "Most events to print.", HelpName = "N", DefaultValueFactory = _ => long.MaxValue };
-        var cursorFile = new Option<FileInfo?>("--cursor-file") { Description = "Keep the cursor here, and go on from it the next time; until it exists, --after holds.", HelpName = "FILE" };
-        var command = new Command("feed", "Prints the territory's events in the order of the hub; never personal data.") { after, types, communes, follow, limit, cursorFile };
+        var limit = new Option<long?>("--limit") { Description = "Most events to print.", HelpName = "N" };
+        var cursorFile = new Option<FileInfo?>("--cursor-file")
+        {
+            Description = "Keep the cursor here, and go on from it the next time; until it exists, --after holds.",
+            HelpName = "FILE",
+        };
+        var command = new Command("feed", "Prints the territory's events in the order of the hub; never personal data.")
+        {
+            after, types, communes, follow, limit, cursorFile,
+        };
         limit.Validators.Add(result =>
         {
-            if (result.GetValueOrDefault<long>() < 1) result.AddError("--limit must be 1 or more.");
+            if (result.GetValueOrDefault<long?>() < 1) result.AddError("--limit must be 1 or more.");
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            var server = parsed.GetValue(common.Grpc) ?? throw new Failure("Where is the hub's feed? Name its gRPC address with --grpc URL or in INTERCO_GRPC.");
+            var server = parsed.GetValue(common.Grpc)
+                ?? throw new Failure("Where is the hub's feed? Name its gRPC address with --grpc URL or in INTERCO_GRPC.");
             var filter = new Filter();
             filter.Types_.AddRange(parsed.GetValue(types));
             filter.Communes.AddRange(parsed.GetValue(communes));
@@ -88,9 +107,10 @@ internal static class FeedReading
                     }
                 }
 
-                if (!reading.Follow) throw new Failure($"The feed at {reading.Server} ended before its end was reached. Read on with --after {cursor.Value}");
+                if (!reading.Follow)
+                    throw new Failure($"The feed at {reading.Server} broke off. Read on with --after {cursor.Value}");
             }
-            catch (RpcException e) when (reading.Follow && e.StatusCode == StatusCode.Unavailable && !cancellation.IsCancellationRequested)
+            catch (RpcException e) when (reading.Follow && MayComeBack(e.StatusCode) && !cancellation.IsCancellationRequested)
             {
                 terminal.Say($"The feed at {reading.Server} is away; asking again in {pause.TotalSeconds:F0} s.");
             }
@@ -117,6 +137,10 @@ internal static class FeedReading
             terminal.Write($"{e.Cursor}  {time:yyyy-MM-dd HH:mm:ss}Z  {e.Commune}  {e.Type}  {e.Subject}");
         }
     }
+
+    // A hub that stops breaks its calls off in one of these ways.
+    private static bool MayComeBack(StatusCode status) =>
+        status is StatusCode.Unavailable or StatusCode.Internal or StatusCode.Cancelled or StatusCode.Unknown or StatusCode.DeadlineExceeded;
 
     private static string Explain(Grpc.Core.Status status, Uri server) => status.StatusCode switch
     {

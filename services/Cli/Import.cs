@@ -9,13 +9,24 @@ internal static class Import
     private static readonly TimeSpan s_betweenPolls = TimeSpan.FromMilliseconds(500);
 
     /// <summary>An import as the connector shows it.</summary>
-    private sealed record State(string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere)
+    private sealed record State(
+        string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere, string? Error = null)
     {
         public bool IsOver => Status is "completed" or "held" or "refused";
     }
 
     private sealed record Outcome(
-        Uri Connector, string? Commune, string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere, Uri Rejects);
+        Uri Connector,
+        string? Commune,
+        string ImportId,
+        string Status,
+        long LinesRead,
+        long Accepted,
+        long Duplicates,
+        long Rejected,
+        long Elsewhere,
+        string? Error,
+        Uri Rejects);
 
     /// <summary>Where a file goes: a connector, and the path under which it takes files and shows imports.</summary>
     private sealed record Destination(Uri Connector, string? Commune)
@@ -25,19 +36,35 @@ internal static class Import
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
-        var format = new Argument<string>("FORMAT") { Description = "insee-deaths, onde-pupils, concerto-enrolments, pes-retour, payfip, cloudevents-jsonl, …" };
+        var format = new Argument<string>("FORMAT") { Description = "insee-deaths, onde-pupils, pes-retour, cloudevents-jsonl, …" };
         var file = new Argument<FileInfo>("FILE") { Description = "The file." };
         file.AcceptExistingOnly();
-        var commune = new Option<string?>("--commune") { Description = "INSEE code of the commune that the file is of. Without it, every connector takes what is its own.", HelpName = "CODE" };
-        var set = new Option<string[]>("--set") { Description = "What the file does not say itself, for formats that need it: uai=0350122T.", HelpName = "NAME=VALUE" };
+        var commune = new Option<string?>("--commune")
+        {
+            Description = "INSEE code of the commune that the file is of. Without it, every connector takes what is its own.",
+            HelpName = "CODE",
+        };
+        var set = new Option<string[]>("--set")
+        {
+            Description = "What the file does not say itself, for formats that need it: uai=0350122T.",
+            HelpName = "NAME=VALUE",
+        };
         var wait = new Option<bool>("--wait") { Description = "Wait for the end of the import (the default)." };
         var noWait = new Option<bool>("--no-wait") { Description = "End once the file is handed over." };
-        var rejects = new Option<FileInfo?>("--rejects") { Description = "Save the rejected lines with their reasons here (CSV).", HelpName = "FILE" };
-        var command = new Command("import", "Gives a file to the connector of its commune, or to all of them.") { format, file, commune, set, wait, noWait, rejects };
+        var rejects = new Option<FileInfo?>("--rejects")
+        {
+            Description = "Save the rejected lines with their reasons here (CSV).",
+            HelpName = "FILE",
+        };
+        var command = new Command("import", "Gives a file to the connector of its commune, or to all of them.")
+        {
+            format, file, commune, set, wait, noWait, rejects,
+        };
         command.Validators.Add(result =>
         {
             if (result.GetValue(wait) && result.GetValue(noWait)) result.AddError("--wait and --no-wait exclude each other.");
-            if (result.GetValue(rejects) is not null && result.GetValue(noWait)) result.AddError("--rejects needs the end of the import: leave --no-wait out.");
+            if (result.GetValue(rejects) is not null && result.GetValue(noWait))
+                result.AddError("--rejects needs the end of the import: leave --no-wait out.");
         });
         set.Validators.Add(result =>
         {
@@ -69,7 +96,8 @@ internal static class Import
         return command;
     }
 
-    private static async Task<IReadOnlyList<Destination>> DestinationsAsync(Web web, Uri[] connectors, string? commune, CancellationToken cancellation)
+    private static async Task<IReadOnlyList<Destination>> DestinationsAsync(
+        Web web, Uri[] connectors, string? commune, CancellationToken cancellation)
     {
         if (commune is null) return [.. connectors.Select(connector => new Destination(connector, null))];
         var served = await web.DiscoverAsync(connectors, cancellation);
@@ -78,15 +106,18 @@ internal static class Import
             : throw new Failure($"No connector given serves commune {commune}; they serve {string.Join(", ", served.Keys.Order())}.");
     }
 
-    private static Task<State> HandOverAsync(Web web, Destination to, string call, FileInfo file, Action<Advance> report, CancellationToken cancellation) =>
-        web.PostAsync<State>(to.Connector, to.Path + call, () =>
+    private static Task<State> HandOverAsync(
+        Web web, Destination to, string call, FileInfo file, Action<Advance> report, CancellationToken cancellation) =>
+        web.UploadAsync<State>(to.Connector, to.Path + call, () =>
         {
-            var content = new StreamContent(new UploadStream(file.OpenRead(), sent => report(new(sent, file.Length, $"{sent / 1024:N0} KiB sent"))));
+            var upload = new UploadStream(file.OpenRead(), sent => report(new(sent, file.Length, $"{sent / 1024:N0} KiB sent")));
+            var content = new StreamContent(upload);
             content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
             return content;
         }, cancellation);
 
-    private static async Task<State> FollowAsync(Web web, Destination to, State state, TimeProvider time, Action<Advance> report, CancellationToken cancellation)
+    private static async Task<State> FollowAsync(
+        Web web, Destination to, State state, TimeProvider time, Action<Advance> report, CancellationToken cancellation)
     {
         while (!state.IsOver)
         {
@@ -111,19 +142,20 @@ internal static class Import
 
     private static Outcome Of(Destination to, State state) => new(
         to.Connector, to.Commune, state.ImportId, state.Status, state.LinesRead, state.Accepted, state.Duplicates, state.Rejected, state.Elsewhere,
-        Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects"));
+        state.Error, Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects"));
 
     private static void Write(Outcome outcome, Terminal terminal)
     {
-        terminal.Write($"{outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, {outcome.Accepted:N0} events accepted, "
-            + $"{outcome.Duplicates:N0} duplicates, {outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes served elsewhere.");
+        terminal.Write($"{outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, "
+            + $"{outcome.Accepted:N0} events accepted, {outcome.Duplicates:N0} duplicates, "
+            + $"{outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes served elsewhere.");
         if (outcome.Rejected > 0) terminal.Write($"  Rejected lines with their reasons: {outcome.Rejects}");
     }
 
     private static Failure Unfinished(Outcome[] outcomes) => new(string.Join(Environment.NewLine, outcomes.Select(outcome => outcome.Status switch
     {
-        "refused" => $"{outcome.Connector} refused the file. Check that it is of the format named; reasons: {outcome.Rejects}",
-        "held" => $"{outcome.Connector} holds the file until somebody decides about it; nothing of it counts yet. Reasons: {outcome.Rejects}",
+        "refused" => $"{outcome.Connector} refused the file: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} Is it of the format named?",
+        "held" => $"{outcome.Connector} holds the file until somebody decides about it: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."}",
         _ => null,
     }).OfType<string>()));
 

@@ -15,7 +15,7 @@ internal static class Interco
     internal const int Interrupted = 130;
 
     /// <summary>Runs one command line.</summary>
-    /// <returns>0 on success; 1 on failure, said on the terminal's error side; 2 for a command line that makes no sense; 130 when interrupted.</returns>
+    /// <returns>0 on success; 1 on failure, which is said on the error side; 2 for a command line without sense; 130 when interrupted.</returns>
     public static async Task<int> RunAsync(IReadOnlyList<string> args, Terminal terminal, TimeProvider time, CancellationToken cancellation)
     {
         var parsed = Commands(terminal, time).Parse(args);
@@ -28,8 +28,9 @@ internal static class Interco
 
         try
         {
-            var invocation = new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = terminal.Out, Error = terminal.Error };
-            return await parsed.InvokeAsync(invocation, cancellation);
+            return await parsed.InvokeAsync(
+                new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = terminal.Out, Error = terminal.Error },
+                cancellation);
         }
         catch (Exception e)
         {
@@ -42,7 +43,7 @@ internal static class Interco
     private static Command Commands(Terminal terminal, TimeProvider time)
     {
         var options = new CommonOptions();
-        return new Command("interco", "Follows and feeds an Intercommunalite hub: what it has received, files, events, projections, simulated communes.")
+        return new Command("interco", "Follows and feeds a hub: what it has received, files, events, projections, simulated communes.")
         {
             new HelpOption(),
             new VersionOption(),

@@ -21,8 +21,8 @@ internal static class Problem
             var body = await response.Content.ReadAsByteArrayAsync(cancellation);
             using var problem = JsonDocument.Parse(body);
             var root = problem.RootElement;
-            var sentences = new[] { Text(root, "title"), Text(root, "detail") }.Where(text => text.Length > 0).Select(text => text.TrimEnd('.') + ".");
-            said.Append(": ").AppendJoin(' ', sentences);
+            string[] texts = [Text(root, "title"), Text(root, "detail")];
+            said.Append(": ").AppendJoin(' ', texts.Where(text => text.Length > 0).Select(text => text.TrimEnd('.') + "."));
             if (root.TryGetProperty("errors", out var errors)) AppendErrors(said, [.. Errors(errors)]);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

@@ -17,10 +17,18 @@ internal sealed class Progress(Terminal terminal, TimeProvider time)
     public Task<T> ShowAsync<T>(string what, Func<Action<Advance>, Task<T>> work) =>
         terminal.IsWatched ? BarAsync(what, work) : LinesAsync(what, work);
 
+    /// <summary>Does work that has no result.</summary>
+    public Task ShowAsync(string what, Func<Action<Advance>, Task> work) => ShowAsync(what, async report =>
+    {
+        await work(report);
+        return true;
+    });
+
     private async Task<T> BarAsync<T>(string what, Func<Action<Advance>, Task<T>> work) =>
         await terminal.Talk.Progress()
             .AutoClear(true)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
+            .Columns(
+                new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
             .StartAsync(async context =>
             {
                 var bar = context.AddTask(Markup.Escape(what));

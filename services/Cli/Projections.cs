@@ -50,7 +50,7 @@ internal static class Projections
                 ? await web.GetAsync<Projection>(hub, $"/api/v1/admin/projections/{projection}", cancellation)
                 : await FollowAsync(web, hub, projection, terminal, time, cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(now);
-            else terminal.Write($"{now.Name}: rebuild {now.Rebuild?.State ?? "asked for"} at {now.Rebuild?.Position ?? 0:N0} of {now.Rebuild?.Target ?? 0:N0} events.");
+            else terminal.Write($"{now.Name}: {Describe(now.Rebuild)}");
             return now.Rebuild is { State: "failed" } failed
                 ? throw new Failure($"The rebuild of {now.Name} failed: {failed.Error} Correct the cause, then rebuild it again.")
                 : Interco.Succeeded;
@@ -58,17 +58,21 @@ internal static class Projections
         return command;
     }
 
-    private static Task<Projection> FollowAsync(Web web, Uri hub, string projection, Terminal terminal, TimeProvider time, CancellationToken cancellation) =>
+    private static Task<Projection> FollowAsync(
+        Web web, Uri hub, string projection, Terminal terminal, TimeProvider time, CancellationToken cancellation) =>
         new Progress(terminal, time).ShowAsync($"Rebuilding {projection}", async report =>
         {
             while (true)
             {
                 var now = await web.GetAsync<Projection>(hub, $"/api/v1/admin/projections/{projection}", cancellation);
                 if (now.Rebuild is { State: "completed" or "failed" }) return now;
-                if (now.Rebuild is { } rebuild) report(new(rebuild.Position, rebuild.Target, $"{rebuild.Position:N0} of {rebuild.Target:N0} events"));
+                if (now.Rebuild is { } rebuild) report(new(rebuild.Position, rebuild.Target, Describe(rebuild)));
                 await Task.Delay(s_betweenPolls, time, cancellation);
             }
         });
+
+    private static string Describe(Rebuild? rebuild) =>
+        rebuild is null ? "rebuild asked for" : $"rebuild {rebuild.State} at {rebuild.Position:N0} of {rebuild.Target:N0} events";
 
     private static void Write(IReadOnlyList<Projection> all, Terminal terminal) => terminal.WriteTable(
         "Projections",

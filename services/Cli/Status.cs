@@ -10,9 +10,11 @@ internal static class Status
 
     private sealed record Page<T>(long? Position, IReadOnlyList<T> Items);
 
-    private sealed record Ingested(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset? LastReceivedAt, long Events, long Quarantined);
+    private sealed record Ingested(
+        string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset? LastReceivedAt, long Events, long Quarantined);
 
-    private sealed record JournalState(Guid Journal, long LastPosition, long PublishedThrough, long ReceivedThrough, DateTimeOffset? OldestUnreceivedAt);
+    private sealed record JournalState(
+        Guid Journal, long LastPosition, long PublishedThrough, long ReceivedThrough, DateTimeOffset? OldestUnreceivedAt);
 
     private sealed record JournalOf(string Commune, string Connector, JournalState? State, string? Error);
 
@@ -68,7 +70,8 @@ internal static class Status
     {
         try
         {
-            return new(commune, connector.AbsoluteUri, await web.GetAsync<JournalState>(connector, $"/communes/{commune}/journal", cancellation), null);
+            var state = await web.GetAsync<JournalState>(connector, $"/communes/{commune}/journal", cancellation);
+            return new(commune, connector.AbsoluteUri, state, null);
         }
         catch (Failure e)
         {
@@ -78,8 +81,8 @@ internal static class Status
 
     private static void Write(Report report, Terminal terminal, DateTimeOffset now)
     {
-        var territory = Epci.Find(report.Territory.Siren);
-        string Name(string commune) => $"{commune} {territory?.Communes.FirstOrDefault(member => member.Code.ToString() == commune)?.Name}".TrimEnd();
+        var names = Epci.Find(report.Territory.Siren)?.Communes.ToDictionary(commune => commune.Code.ToString(), commune => commune.Name) ?? [];
+        string Name(string commune) => $"{commune} {names.GetValueOrDefault(commune)}".TrimEnd();
 
         terminal.Write($"{report.Territory.Name} ({report.Territory.Siren}), hub at position {report.Position}");
         terminal.WriteTable(
@@ -87,7 +90,8 @@ internal static class Status
             ["Commune", "Journal", "Received through#", "Events#", "Quarantined#", "Last received#"],
             report.Ingestion.Select(one => new[]
             {
-                Name(one.Commune), one.Journal.ToString("N")[..8], $"{one.ReceivedThrough:N0}", $"{one.Events:N0}", $"{one.Quarantined:N0}", Ago(one.LastReceivedAt, now),
+                Name(one.Commune), one.Journal.ToString("N")[..8],
+                $"{one.ReceivedThrough:N0}", $"{one.Events:N0}", $"{one.Quarantined:N0}", Ago(one.LastReceivedAt, now),
             }));
         terminal.WriteTable(
             "Projections",
@@ -101,7 +105,8 @@ internal static class Status
                 ? new[]
                 {
                     Name(one.Commune), one.Connector, journal.Journal.ToString("N")[..8],
-                    $"{journal.LastPosition:N0}", $"{journal.PublishedThrough:N0}", $"{journal.ReceivedThrough:N0}", Ago(journal.OldestUnreceivedAt, now),
+                    $"{journal.LastPosition:N0}", $"{journal.PublishedThrough:N0}", $"{journal.ReceivedThrough:N0}",
+                    Ago(journal.OldestUnreceivedAt, now),
                 }
                 : [Name(one.Commune), one.Connector, "no answer", "", "", "", ""]));
     }

@@ -14,8 +14,13 @@ namespace Intercommunalite.Cli;
 internal sealed class Web : IDisposable
 {
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web);
+    private static readonly TimeSpan s_longestCall = TimeSpan.FromSeconds(60);
 
-    private readonly HttpClient _http = new(new SocketsHttpHandler { ConnectTimeout = TimeSpan.FromSeconds(10) }) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly HttpClient _http = new(new SocketsHttpHandler { ConnectTimeout = TimeSpan.FromSeconds(10) })
+    {
+        Timeout = Timeout.InfiniteTimeSpan,
+    };
+
     private readonly ResiliencePipeline<HttpResponseMessage> _pipeline;
 
     private Web(ResiliencePipeline<HttpResponseMessage> pipeline) => _pipeline = pipeline;
@@ -24,8 +29,8 @@ internal sealed class Web : IDisposable
     public static Web Impatient() => new(ResiliencePipeline<HttpResponseMessage>.Empty);
 
     /// <summary>Calls are tried again, and it is said when one is.</summary>
-    public static Web Patient(Terminal terminal, TimeProvider time) => new(new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = time }
-        .AddRetry(new RetryStrategyOptions<HttpResponseMessage>
+    public static Web Patient(Terminal terminal, TimeProvider time) => new(
+        new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = time }.AddRetry(new RetryStrategyOptions<HttpResponseMessage>
         {
             MaxRetryAttempts = 10,
             Delay = TimeSpan.FromMilliseconds(500),
@@ -41,21 +46,24 @@ internal sealed class Web : IDisposable
                 retry.Outcome.Result?.Dispose();
                 return default;
             },
-        })
-        .Build());
+        }).Build());
 
     /// <summary>The answer to a GET, read as JSON.</summary>
     public Task<T> GetAsync<T>(Uri server, string path, CancellationToken cancellation) =>
-        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), cancellation);
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), s_longestCall, cancellation);
 
     /// <summary>The answer to a POST, read as JSON. <paramref name="content"/> is asked for anew for every try.</summary>
     public Task<T> PostAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
-        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, cancellation);
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, s_longestCall, cancellation);
+
+    /// <summary>As <see cref="PostAsync"/>, for a body that may take as long as it takes.</summary>
+    public Task<T> UploadAsync<T>(Uri server, string path, Func<HttpContent> content, CancellationToken cancellation) =>
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, Timeout.InfiniteTimeSpan, cancellation);
 
     /// <summary>Saves the answer to a GET.</summary>
     public async Task SaveAsync(Uri server, string path, string file, CancellationToken cancellation)
     {
-        using var response = await AnswerAsync(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), cancellation);
+        using var response = await AnswerAsync(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), s_longestCall, cancellation);
         await using var saved = File.Create(file);
         await response.Content.CopyToAsync(saved, cancellation);
     }
@@ -64,9 +72,9 @@ internal sealed class Web : IDisposable
 
     public void Dispose() => _http.Dispose();
 
-    private async Task<T> SendAsync<T>(Func<HttpRequestMessage> request, CancellationToken cancellation)
+    private async Task<T> SendAsync<T>(Func<HttpRequestMessage> request, TimeSpan longest, CancellationToken cancellation)
     {
-        using var response = await AnswerAsync(request, cancellation);
+        using var response = await AnswerAsync(request, longest, cancellation);
         try
         {
             return await response.Content.ReadFromJsonAsync<T>(s_json, cancellation) ?? throw new JsonException();
@@ -77,7 +85,7 @@ internal sealed class Web : IDisposable
         }
     }
 
-    private async Task<HttpResponseMessage> AnswerAsync(Func<HttpRequestMessage> request, CancellationToken cancellation)
+    private async Task<HttpResponseMessage> AnswerAsync(Func<HttpRequestMessage> request, TimeSpan longest, CancellationToken cancellation)
     {
         HttpResponseMessage response;
         Uri? address = null;
@@ -87,7 +95,7 @@ internal sealed class Web : IDisposable
             {
                 using var message = request();
                 address = message.RequestUri;
-                return await _http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, token);
+                return await WithinAsync(longest, limited => _http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, limited), token);
             }, cancellation);
         }
         catch (HttpRequestException e)
@@ -100,8 +108,22 @@ internal sealed class Web : IDisposable
         using (response) throw new Failure(await Problem.ReadAsync(response, cancellation));
     }
 
-    private static bool IsAway(HttpResponseMessage response) => response.StatusCode
-        is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;
+    private static async Task<T> WithinAsync<T>(TimeSpan longest, Func<CancellationToken, Task<T>> call, CancellationToken cancellation)
+    {
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limited.CancelAfter(longest);
+        try
+        {
+            return await call(limited.Token);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw new HttpRequestException($"nothing within {longest.TotalSeconds:F0} s");
+        }
+    }
+
+    private static bool IsAway(HttpResponseMessage response) => response.StatusCode is HttpStatusCode.TooManyRequests
+        or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;
 
     private static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time) => response?.Headers.RetryAfter switch
     {

@@ -34,7 +34,8 @@ internal sealed class Acts(SimulatedTerritory territory)
     {
         var born = day.AddDays(-dice.Below(4));
         // A maternity takes in a wide country; elsewhere children are born at home.
-        var residence = commune == territory.Centre ? territory.Residence(commune, 0.05, 0.3, dice) : territory.Residence(commune, 0.9, 0.05, dice);
+        var (here, outside) = commune == territory.Centre ? (0.05, 0.3) : (0.9, 0.05);
+        var residence = territory.Residence(commune, here, outside, dice);
         Person[] parents = dice.Chance(0.93)
             ? [People.Resident(dice, day, residence.Name, 19, 44), People.Resident(dice, day, residence.Name, 19, 44)]
             : [People.Resident(dice, day, residence.Name, 19, 44)];
@@ -82,7 +83,8 @@ internal sealed class Acts(SimulatedTerritory territory)
     {
         var died = day.AddDays(-dice.Below(3));
         // In the town with the hospital, half of the dead lived elsewhere.
-        var residence = commune == territory.Centre ? territory.Residence(commune, 0.45, 0.15, dice) : territory.Residence(commune, 0.88, 0.06, dice);
+        var (here, outside) = commune == territory.Centre ? (0.45, 0.15) : (0.88, 0.06);
+        var residence = territory.Residence(commune, here, outside, dice);
         var birth = territory.BirthPlace(dice);
         var deceased = People.Named(dice, died, dice.Chance(0.9) ? 60 : 1, 100, birth?.Name);
         // Now and then only the month of a death is known.
@@ -99,12 +101,10 @@ internal sealed class Acts(SimulatedTerritory territory)
         var before = People.Named(dice, day, 18, 70, birth?.Name);
         var after = People.Renamed(before, lastName, dice);
         var date = PartialDate.Of(day);
+        var changes = lastName ? Contracts.CivilRecords.NameChange.LastName : Contracts.CivilRecords.NameChange.FirstNames;
         return new(
             ActKind.NameChange,
-            new NameChangeRegistered(date, number, lastName ? Contracts.CivilRecords.NameChange.LastName : Contracts.CivilRecords.NameChange.FirstNames, commune.Code, birth?.Code)
-            {
-                Personal = new(before, after),
-            },
+            new NameChangeRegistered(date, number, changes, commune.Code, birth?.Code) { Personal = new(before, after) },
             date, number, commune.Code, birth?.Code, [after]);
     }
 

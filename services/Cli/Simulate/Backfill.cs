@@ -6,7 +6,12 @@ internal static class Backfill
     private const int CommunesAtATime = 8;
 
     public static async Task RunAsync(
-        IReadOnlyList<CommuneSoftware> communes, Period period, Deliver deliver, Tally tally, Action<Advance> report, TimeProvider time, CancellationToken cancellation)
+        IReadOnlyList<CommuneSoftware> communes,
+        Period period,
+        Outbox outbox,
+        Action<Advance> report,
+        TimeProvider time,
+        CancellationToken cancellation)
     {
         var started = time.GetTimestamp();
         double done = 0, total = communes.Sum(software => (double)software.Commune.Population);
@@ -21,8 +26,8 @@ internal static class Backfill
                 foreach (var batch in software.Play(period).Chunk(Delivery.MostEvents))
                 {
                     token.ThrowIfCancellationRequested();
-                    tally.Count(batch, await deliver(software.Commune.Code, batch, token));
-                    Report(software, ref doneHere, Math.Clamp((batch[^1].Time - FrenchTime.At(period.SchoolsFrom, 0)) / Length(period), 0, 1));
+                    await outbox.SendAsync(software.Commune.Code, batch, token);
+                    Report(software, ref doneHere, (batch[^1].Time - FrenchTime.At(period.SchoolsFrom, 0)) / Length(period));
                 }
 
                 Report(software, ref doneHere, 1);
@@ -32,8 +37,8 @@ internal static class Backfill
         {
             lock (turn) done += (share - before) * software.Commune.Population;
             before = share;
-            var rate = tally.Events / Math.Max(0.001, time.GetElapsedTime(started).TotalSeconds);
-            report(new(done, total, $"{tally.Events:N0} events, {rate:N0}/s"));
+            var events = outbox.Tally.Events;
+            report(new(done, total, $"{events:N0} events, {events / Math.Max(0.001, time.GetElapsedTime(started).TotalSeconds):N0}/s"));
         }
     }
 

@@ -7,7 +7,8 @@ namespace Intercommunalite.Cli.Simulate;
 internal sealed record Period(DateOnly From, DateOnly Through, DateTimeOffset Until)
 {
     /// <summary>Whole months, the last of which ends with <paramref name="through"/>.</summary>
-    public static Period Months(int months, DateOnly through, DateTimeOffset until) => new(through.AddDays(1).AddMonths(-months), through, until);
+    public static Period Months(int months, DateOnly through, DateTimeOffset until) =>
+        new(through.AddDays(1).AddMonths(-months), through, until);
 
     /// <summary>
     /// First day of the schools. The school year that runs on the first day is played from its beginning: a commune that is
@@ -24,10 +25,15 @@ internal static class FrenchTime
     /// <summary>A time at which offices work: half past eight to half past five.</summary>
     public static DateTimeOffset AtWork(DateOnly day, Dice dice) => At(day, dice.Between(30_600, 63_000));
 
-    public static DateOnly DayOf(DateTimeOffset instant) => DateOnly.FromDateTime(instant.ToOffset(Offset(DateOnly.FromDateTime(instant.UtcDateTime))).DateTime);
+    public static DateOnly DayOf(DateTimeOffset instant)
+    {
+        var offset = Offset(DateOnly.FromDateTime(instant.UtcDateTime));
+        return DateOnly.FromDateTime(instant.ToOffset(offset).DateTime);
+    }
 
     // Summer time: from the last Sunday of March to the last of October. The hours around the change itself do not occur here.
-    private static TimeSpan Offset(DateOnly day) => TimeSpan.FromHours(day >= LastSunday(day.Year, 3) && day < LastSunday(day.Year, 10) ? 2 : 1);
+    private static TimeSpan Offset(DateOnly day) =>
+        TimeSpan.FromHours(day >= LastSunday(day.Year, 3) && day < LastSunday(day.Year, 10) ? 2 : 1);
 
     private static DateOnly LastSunday(int year, int month)
     {

@@ -8,6 +8,15 @@ namespace Intercommunalite.Cli.Simulate;
 /// <returns>How many of them were there already.</returns>
 internal delegate Task<int> Deliver(CommuneCode commune, IReadOnlyList<SimulatedEvent> batch, CancellationToken cancellation);
 
+/// <summary>Delivers, and counts what was delivered.</summary>
+internal sealed class Outbox(Deliver deliver)
+{
+    public Tally Tally { get; } = new();
+
+    public async Task SendAsync(CommuneCode commune, IReadOnlyList<SimulatedEvent> batch, CancellationToken cancellation) =>
+        Tally.Count(batch, await deliver(commune, batch, cancellation));
+}
+
 /// <summary>Where simulated events go.</summary>
 internal static class Delivery
 {

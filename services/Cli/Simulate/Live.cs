@@ -13,19 +13,25 @@ internal static class Live
 
     /// <summary>Declares the schools of the running school year, as the backfill does: for runs without one.</summary>
     public static async Task DeclareSchoolsAsync(
-        IEnumerable<CommuneSoftware> communes, SimulatedTerritory territory, Deliver deliver, Tally tally, DateTimeOffset now, CancellationToken cancellation)
+        IEnumerable<CommuneSoftware> communes, Outbox outbox, DateTimeOffset now, CancellationToken cancellation)
     {
         var opening = SchoolCalendar.Opening(SchoolCalendar.YearOf(FrenchTime.DayOf(now)));
         var period = new Period(opening, opening.AddDays(13), FrenchTime.At(opening.AddDays(14), 0));
-        foreach (var software in communes.Where(software => territory.Schools.Of(software.Commune.Code).Count > 0))
+        foreach (var software in communes)
         {
-            SimulatedEvent[] declared = [.. software.Play(period).Where(e => e.Data is SchoolDeclared)];
-            foreach (var batch in declared.Chunk(Delivery.MostEvents)) tally.Count(batch, await deliver(software.Commune.Code, batch, cancellation));
+            foreach (var batch in software.Play(period).Where(e => e.Data is SchoolDeclared).Chunk(Delivery.MostEvents))
+                await outbox.SendAsync(software.Commune.Code, batch, cancellation);
         }
     }
 
     public static async Task RunAsync(
-        LiveEvents events, double rate, IReadOnlySet<CommuneCode> served, Deliver deliver, Tally tally, Action<Advance> report, TimeProvider time, CancellationToken cancellation)
+        LiveEvents events,
+        double rate,
+        IReadOnlySet<CommuneCode> served,
+        Outbox outbox,
+        Action<Advance> report,
+        TimeProvider time,
+        CancellationToken cancellation)
     {
         var dice = new Dice((ulong)time.GetUtcNow().Ticks);
         var (sent, started, last) = (0L, time.GetTimestamp(), time.GetTimestamp());
@@ -39,10 +45,11 @@ internal static class Live
             var due = Enumerable.Range(0, count).Select(_ => Served(events, served, time.GetUtcNow())).ToLookup(e => e.Commune);
             await Task.WhenAll(due.Select(async ofCommune =>
             {
-                foreach (var batch in ofCommune.Chunk(Delivery.MostEvents)) tally.Count(batch, await deliver(ofCommune.Key, batch, cancellation));
+                foreach (var batch in ofCommune.Chunk(Delivery.MostEvents)) await outbox.SendAsync(ofCommune.Key, batch, cancellation);
             }));
             sent += count;
-            report(new(0, 0, $"{sent:N0} events, {sent / Math.Max(0.001, time.GetElapsedTime(started).TotalSeconds):N1}/s; Ctrl-C ends"));
+            var perSecond = sent / Math.Max(0.001, time.GetElapsedTime(started).TotalSeconds);
+            report(new(0, 0, $"{sent:N0} events, {perSecond:N1}/s; Ctrl-C ends"));
         }
     }
 

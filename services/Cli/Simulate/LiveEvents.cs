@@ -37,7 +37,8 @@ internal sealed class LiveEvents
         _run = $"live-{start.UtcDateTime:yyyyMMddHHmmssfff}";
         _dice = territory.Key.With(_run).Dice();
         _schools = [.. territory.Schools.All];
-        _schoolTotals = SimulatedTerritory.RunningTotals(_schools.Select(school => (double)school.Commune.Population / territory.Schools.Of(school.Commune.Code).Count));
+        _schoolTotals = SimulatedTerritory.RunningTotals(_schools
+            .Select(school => (double)school.Commune.Population / territory.Schools.Of(school.Commune.Code).Count));
         _mix =
         [
             (4, now => Register("birth", now, _acts.Birth)),
@@ -122,7 +123,8 @@ internal sealed class LiveEvents
     {
         if (Take(_openInvoices) is not var (commune, subject, invoice)) return Invoice(now);
         Open(_paidInvoices, (commune, subject, invoice));
-        return Event(commune, NewSubject("collection", now), now, new PaymentCollected(invoice.Amount, FrenchTime.DayOf(now), subject) { Personal = invoice.Personal });
+        var collected = new PaymentCollected(invoice.Amount, FrenchTime.DayOf(now), subject) { Personal = invoice.Personal };
+        return Event(commune, NewSubject("collection", now), now, collected);
     }
 
     private SimulatedEvent PayOnline(DateTimeOffset now)
@@ -141,17 +143,23 @@ internal sealed class LiveEvents
     }
 
     // A reduced or cancelled invoice is not followed further.
-    private SimulatedEvent Reduce(DateTimeOffset now) => Take(_openInvoices) is var (commune, subject, invoice)
-        ? Event(commune, subject, now, new InvoiceReduced(new Cents(invoice.Amount.Value / 4), FrenchTime.DayOf(now)) { Personal = invoice.Personal })
-        : Invoice(now);
+    private SimulatedEvent Reduce(DateTimeOffset now)
+    {
+        if (Take(_openInvoices) is not var (commune, subject, invoice)) return Invoice(now);
+        var reduction = new Cents(invoice.Amount.Value / 4);
+        return Event(commune, subject, now, new InvoiceReduced(reduction, FrenchTime.DayOf(now)) { Personal = invoice.Personal });
+    }
 
     private SimulatedEvent Cancel(DateTimeOffset now) => Take(_openInvoices) is var (commune, subject, invoice)
         ? Event(commune, subject, now, new InvoiceCancelled(FrenchTime.DayOf(now)) { Personal = invoice.Personal })
         : Invoice(now);
 
-    private SimulatedEvent Refund(DateTimeOffset now) => Take(_paidInvoices) is var (commune, subject, invoice)
-        ? Event(commune, NewSubject("refund", now), now, new PaymentRefunded(invoice.Amount, FrenchTime.DayOf(now), subject) { Personal = invoice.Personal })
-        : Collect(now);
+    private SimulatedEvent Refund(DateTimeOffset now)
+    {
+        if (Take(_paidInvoices) is not var (commune, subject, invoice)) return Collect(now);
+        var refunded = new PaymentRefunded(invoice.Amount, FrenchTime.DayOf(now), subject) { Personal = invoice.Personal };
+        return Event(commune, NewSubject("refund", now), now, refunded);
+    }
 
     private SimulatedEvent Submit(DateTimeOffset now)
     {

@@ -29,9 +29,10 @@ internal sealed record Pupil(
 
     public PupilChangedClass Changed()
     {
+        var level = ChangesLevel ? Level + 1 : Level;
         var residence = MovesTo ?? Residence;
         DerogationReason? derogation = residence == School.Commune ? null : Derogation ?? DerogationReason.ResidenceAgreement;
-        return new(School.Uai, SchoolYear, ChangesLevel ? Level + 1 : Level, residence.Code, DateOnly.FromDateTime(ChangedAt!.Value.Date), derogation)
+        return new(School.Uai, SchoolYear, level, residence.Code, DateOnly.FromDateTime(ChangedAt!.Value.Date), derogation)
         {
             Personal = Personal(Year.With("class").Dice(), residence),
         };
@@ -43,12 +44,15 @@ internal sealed record Pupil(
     };
 
     /// <summary>Who pays for the pupil.</summary>
-    public Person Responsible(Commune residence) => People.Family(Key.Dice(), new DateOnly(SchoolYear.Start, 9, 1), BirthYear, residence.Name).Responsible;
+    public Person Responsible(Commune residence) => Family(Key.Dice(), residence).Responsible;
+
+    private (Person Responsible, Person Child) Family(Dice dice, Commune residence) =>
+        People.Family(dice, new DateOnly(SchoolYear.Start, 9, 1), BirthYear, residence.Name);
 
     private PupilPersonal Personal(Dice teacher, Commune residence)
     {
         var dice = Key.Dice();
-        var (responsible, child) = People.Family(dice, new DateOnly(SchoolYear.Start, 9, 1), BirthYear, residence.Name);
+        var (responsible, child) = Family(dice, residence);
         return new(child, $"{dice.Next() % 10_000_000_000:D10}{(char)('A' + dice.Below(26))}", People.ClassName(teacher), [responsible]);
     }
 }
@@ -96,7 +100,8 @@ internal sealed class Pupils(SimulatedTerritory territory)
 
     private Pupil Enrol(Place place, Commune host, int year)
     {
-        var generation = Enumerable.Range(year - (int)place.Level, (int)place.Level).Count(earlier => Course.Of(place.Key, earlier, earlier - place.BirthYear - AgeAtFirst).IsLast);
+        var generation = Enumerable.Range(0, (int)place.Level)
+            .Count(level => Course.Of(place.Key, place.BirthYear + AgeAtFirst + level, level).IsLast);
         var key = place.Key.With("child").With(generation);
         var dice = key.With("school").Dice();
         School[] teaching = [.. territory.Schools.Of(host.Code).Where(school => school.Teaches(place.Level))];

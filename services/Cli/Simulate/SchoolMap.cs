@@ -41,7 +41,10 @@ internal sealed class SchoolMap
         // The Ministry numbers schools by département; the territory's take a run of free-looking numbers.
         var numbers = new Dictionary<string, int>();
         foreach (var commune in territory.Epci.Communes.Where(commune => commune.Population > LeastPopulation || commune == territory.Centre))
-            _schools.Add(commune.Code, Found(commune, territory.Key.With("schools").With(commune.Code.ToString()), numbers, territory.Epci.Siren));
+        {
+            var dice = territory.Key.With("schools").With(commune.Code.ToString()).Dice();
+            _schools.Add(commune.Code, Found(commune, dice, numbers, territory.Epci.Siren));
+        }
 
         Commune[] hosts = [.. territory.Epci.Communes.Where(commune => _schools.ContainsKey(commune.Code))];
         var totals = SimulatedTerritory.RunningTotals(hosts.Select(host => (double)host.Population));
@@ -74,15 +77,14 @@ internal sealed class SchoolMap
     {
         var leaves = dice.Chance(_schools.ContainsKey(residence) ? Leaving : 1);
         var neighbours = _neighbours[residence];
-        return !leaves || neighbours.Length == 0 ? residence : neighbours[Math.Min(dice.Below(4), neighbours.Length - 1) % neighbours.Length].Code;
+        return !leaves || neighbours.Length == 0 ? residence : dice.Of(neighbours).Code;
     }
 
     /// <summary>The letter that checks a school's number: its remainder by 23.</summary>
     internal static Uai Uai(int number) => Contracts.Uai.Parse($"{number:D7}{"ABCDEFGHJKLMNPRSTUVWXYZ"[number % 23]}");
 
-    private static School[] Found(Commune commune, Key key, Dictionary<string, int> numbers, string siren)
+    private static School[] Found(Commune commune, Dice dice, Dictionary<string, int> numbers, string siren)
     {
-        var dice = key.Dice();
         var departement = Academy(SimulatedTerritory.Departement(commune.Code));
         var count = Math.Max(1, (int)Math.Round(commune.Population * PupilsPerInhabitant / PupilsInASchool));
         var firstName = dice.Below(s_names.Length);
@@ -95,8 +97,10 @@ internal sealed class SchoolMap
                 : i % 2 == 0 ? ("maternelle", SchoolLevel.PS, SchoolLevel.GS)
                 : ("élémentaire", SchoolLevel.CP, SchoolLevel.CM2);
             // A name serves a pair: the nursery school and the elementary school beside it.
-            var name = $"École {kind} {s_names[(firstName + (i / 2)) % s_names.Length]}{(i / 2 < s_names.Length ? "" : $" {1 + (i / 2 / s_names.Length)}")}";
-            schools[i] = new School(commune, Uai((int.Parse(departement, CultureInfo.InvariantCulture) * 10_000) + number), name, first, last);
+            var (round, pair) = Math.DivRem(i / 2, s_names.Length);
+            var name = $"École {kind} {s_names[(firstName + pair) % s_names.Length]}{(round > 0 ? $" {round + 1}" : "")}";
+            var uai = Uai((int.Parse(departement, CultureInfo.InvariantCulture) * 10_000) + number);
+            schools[i] = new School(commune, uai, name, first, last);
         }
 
         return schools;

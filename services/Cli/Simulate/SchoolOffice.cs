@@ -10,17 +10,15 @@ internal sealed class SchoolOffice(SimulatedTerritory territory, Commune commune
     private readonly Pupils _pupils = new(territory);
     private Pupil[] _roll = [];
     private int _enrolled;
-    private DateOnly _rolledOn;
 
     /// <summary>The pupils of the school year, those who come later in it too.</summary>
     public IReadOnlyList<Pupil> Roll => _roll;
 
+    /// <summary>Does the work of a day. Days must come in order, the first being one on which a school year opens.</summary>
     public void Work(DateOnly day, Agenda agenda)
     {
         var year = SchoolCalendar.YearOf(day);
         if (day == SchoolCalendar.Opening(year)) Open(year, agenda);
-        if (_rolledOn > day) throw new InvalidOperationException("Days must come in order.");
-        _rolledOn = day;
         for (; _enrolled < _roll.Length && DateOnly.FromDateTime(_roll[_enrolled].EnrolledAt.Date) == day; _enrolled++)
         {
             var pupil = _roll[_enrolled];
