@@ -37,12 +37,14 @@ public sealed record Epci(string Siren, string Name, string Kind, IReadOnlyList<
 
     /// <summary>
     /// The commune that stands today for an INSEE code: for a commune déléguée or associée, or an arrondissement municipal,
-    /// the commune that it is a part of.
+    /// the commune that it is a part of. Corsica's codes from before 1976 (<c>20004</c>) count as those of today (<c>2A004</c>).
     /// </summary>
     /// <param name="code">A code of whatever time.</param>
     /// <param name="current">The commune's code today.</param>
     /// <returns>False when the code is that of no commune (a country, a commune unknown to the tables).</returns>
-    public static bool TryResolve(string code, [MaybeNullWhen(false)] out CommuneCode current) => s_current.Value.TryGetValue(code, out current);
+    public static bool TryResolve(string code, [MaybeNullWhen(false)] out CommuneCode current) =>
+        s_current.Value.TryGetValue(code, out current)
+        || (code is ['2', '0', ..] && (s_current.Value.TryGetValue($"2A{code[2..]}", out current) || s_current.Value.TryGetValue($"2B{code[2..]}", out current)));
 
     /// <summary>The member of that code, or null when it is not a member.</summary>
     public Commune? Member(CommuneCode code) => _byCode.Value.GetValueOrDefault(code);

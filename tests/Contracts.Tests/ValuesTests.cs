@@ -56,6 +56,8 @@ public sealed class ValuesTests
     [InlineData("75112", "75056")]
     [InlineData("35085", "35085")]
     [InlineData("01039", "01138")]
+    [InlineData("20004", "2A004")]
+    [InlineData("20033", "2B033")]
     public void Given_a_former_code_When_resolved_Then_it_is_that_of_the_commune_of_today(string code, string current)
     {
         Assert.True(Epci.TryResolve(code, out var resolved));

@@ -52,7 +52,7 @@ internal sealed partial class DropFolders : BackgroundService
         {
             await folder.LookAsync(Failed, stopping);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (!stopping.IsCancellationRequested)
         {
             Failed(e);
         }

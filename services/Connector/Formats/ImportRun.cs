@@ -1,4 +1,3 @@
-using System.Collections;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Intercommunalite.Connector.Journal;
@@ -135,30 +134,6 @@ internal sealed class ImportRun
         {
             Events.Clear();
             Bytes = 0;
-        }
-    }
-
-    /// <summary>
-    /// The stretch of a journal that came after the import began and before this run of it: there lies what an earlier run, cut
-    /// off by a crash, wrote. It is a duplicate to the journal, but accepted by this import, once.
-    /// </summary>
-    private sealed class EarlierRun
-    {
-        private readonly long _before;
-        private readonly BitArray _met;
-
-        public EarlierRun(CommuneJournal journal, JournalMark mark)
-        {
-            _before = mark.Journal == journal.Id ? mark.Last : journal.Last;
-            _met = new BitArray(checked((int)(journal.Last - _before)));
-        }
-
-        public bool IsAccepted(Posted place)
-        {
-            if (!place.Duplicate) return true;
-            var index = place.Position - _before - 1;
-            if (index < 0 || index >= _met.Length || _met[(int)index]) return false;
-            return _met[(int)index] = true;
         }
     }
 }

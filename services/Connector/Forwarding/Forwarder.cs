@@ -83,7 +83,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         try
         {
             await PublishOnceAsync(events, stopping);
-            _signals.Writer.TryWrite(state => state.Confirmed(through));
+            _signals.Writer.TryWrite(state => state.Confirmed(first));
         }
         catch (Exception e)
         {

@@ -15,13 +15,13 @@ internal sealed class ForwarderState(long last, long published, long received, D
     /// <summary>Most messages that wait for the broker's confirm at once.</summary>
     public const int Window = 8;
 
+    private readonly List<long> _inFlight = [];
     private DateTimeOffset _heard = now;
     private long _next = Math.Max(published, received) + 1;
     private long _probe;
-    private int _inFlight;
 
     /// <summary>Every position up to here was confirmed by the broker.</summary>
-    public long Published { get; private set; } = Math.Max(published, received);
+    public long Published => _inFlight.Append(_next).Min() - 1;
 
     /// <summary>Every position up to here is stored by the hub, as far as it has said.</summary>
     public long Received { get; private set; } = received;
@@ -30,7 +30,7 @@ internal sealed class ForwarderState(long last, long published, long received, D
     public long Last { get; private set; } = last;
 
     /// <summary>The position from which a message may be published now; null when there is none or the window is full.</summary>
-    public long? Next => _next <= Last && _inFlight < Window ? _next : null;
+    public long? Next => _next <= Last && _inFlight.Count < Window ? _next : null;
 
     /// <summary>The journal has grown.</summary>
     public void Appended(long last) => Last = Math.Max(Last, last);
@@ -38,21 +38,17 @@ internal sealed class ForwarderState(long last, long published, long received, D
     /// <summary>A message with the positions from <see cref="Next"/> to <paramref name="through"/> is on its way.</summary>
     public void Sent(long through)
     {
-        _inFlight++;
+        _inFlight.Add(_next);
         _next = through + 1;
     }
 
-    /// <summary>The broker has the message.</summary>
-    public void Confirmed(long through)
-    {
-        _inFlight--;
-        Published = Math.Max(Published, through);
-    }
+    /// <summary>The broker has the message that begins at <paramref name="first"/>.</summary>
+    public void Confirmed(long first) => _inFlight.Remove(first);
 
     /// <summary>The broker does not have the message that begins at <paramref name="first"/>: it goes again, and all after it.</summary>
     public void Failed(long first)
     {
-        _inFlight--;
+        _inFlight.Remove(first);
         GoBackTo(first);
     }
 
@@ -81,16 +77,12 @@ internal sealed class ForwarderState(long last, long published, long received, D
     public long? Probe(DateTimeOffset at, TimeSpan patience, TimeSpan silence)
     {
         var waiting = _next > Received + 1;
-        if (_inFlight > 0 || Last == 0 || at - _heard < (waiting ? patience : silence)) return null;
+        if (_inFlight.Count > 0 || Last == 0 || at - _heard < (waiting ? patience : silence)) return null;
         if (!waiting && Received < Last) return null;
         _heard = at;
         if (!waiting) return Last;
         return _probe = Received + 1;
     }
 
-    private void GoBackTo(long position)
-    {
-        _next = Math.Min(_next, position);
-        Published = Math.Min(Published, position - 1);
-    }
+    private void GoBackTo(long position) => _next = Math.Min(_next, position);
 }

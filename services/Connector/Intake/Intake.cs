@@ -56,7 +56,7 @@ internal static class Intake
     private static async Task<IResult> PostAsync(string code, HttpRequest request, Journals journals, CancellationToken cancellation)
     {
         if (journals.Find(code, out var problem) is not { } journal) return problem!;
-        var media = request.ContentType?.Split(';')[0].Trim();
+        var media = request.ContentType?.Split(';')[0].Trim().ToLowerInvariant();
         if (media is not (CloudEvent.MediaType or CloudEvent.BatchMediaType))
         {
             return TypedResults.Problem(

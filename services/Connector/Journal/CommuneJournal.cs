@@ -85,7 +85,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
     /// <param name="events">Events of this commune that passed the check.</param>
     /// <param name="cancellation">Gives up waiting; the events may be written even so.</param>
     /// <returns>Their places, in the order given.</returns>
-    /// <exception cref="SqliteException">The disk refused; nothing was accepted.</exception>
+    /// <exception cref="SqliteException">The disk refused: nothing was accepted.</exception>
     public async Task<IReadOnlyList<Posted>> AppendAsync(IReadOnlyList<CloudEvent> events, CancellationToken cancellation)
     {
         if (events.Count == 0) return [];
@@ -180,11 +180,12 @@ internal sealed class CommuneJournal : IAsyncDisposable
             {
                 var (placed, last) = Write(together);
                 Volatile.Write(ref _last, last);
-                for (var i = 0; i < together.Count; i++) together[i].Done.SetResult(placed[i]);
                 Appended?.Invoke(last);
+                for (var i = 0; i < together.Count; i++) together[i].Done.SetResult(placed[i]);
             }
-            catch (Exception e) when (e is SqliteException or IOException)
+            catch (Exception e)
             {
+                // Whatever it was, those who wait are told, and the next ones get their try.
                 foreach (var append in together) append.Done.TrySetException(e);
             }
         }

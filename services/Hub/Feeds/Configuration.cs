@@ -27,7 +27,7 @@ internal static class Configuration
     {
         var urls = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';');
         var endpoints = urls.Select((url, index) => KeyValuePair.Create<string, string?>($"Kestrel:Endpoints:Web{index}:Url", url)).ToList();
-        endpoints.Add(new("Kestrel:Endpoints:Grpc:Url", $"http://{new UriBuilder(urls[0]).Host}:{port}"));
+        endpoints.Add(new("Kestrel:Endpoints:Grpc:Url", $"http://{BindingAddress.Parse(urls[0]).Host}:{port}"));
         endpoints.Add(new("Kestrel:Endpoints:Grpc:Protocols", "Http2"));
         builder.Configuration.AddInMemoryCollection(endpoints);
         builder.WebHost.UseSetting(WebHostDefaults.ServerUrlsKey, "");

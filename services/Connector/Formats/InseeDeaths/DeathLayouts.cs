@@ -38,10 +38,11 @@ internal sealed class FixedWidthLayout : IDeathLayout
     // First column of each field, from 0, in the order of DeathRow.Fields; the last one is where the act number ends.
     private static readonly int[] s_columns = [0, 80, 81, 89, 94, 124, 154, 162, 167, 176];
 
-    /// <summary>Whether a line looks like one of this layout: by its name, though it be cut short, or by its death date.</summary>
-    public static bool IsLine(string line) =>
-        line.AsSpan(0, Math.Min(line.Length, s_columns[1])).Contains('*')
-        || (line.Length >= MinLength && !line.AsSpan(s_columns[6]..s_columns[7]).ContainsAnyExceptInRange('0', '9'));
+    /// <summary>
+    /// Whether a line looks like one of this layout: by its name, though it be cut short, or by its death date. A row of the other
+    /// layout does not: it only lacks its header.
+    /// </summary>
+    public static bool IsLine(string line) => SemicolonRow.Split(line)?.Count != DeathRow.Fields.Length && HasNameOrDate(line);
 
     public bool TryRead(string line, [NotNullWhen(true)] out DeathRow? row, [NotNullWhen(false)] out Fault? fault)
     {
@@ -55,4 +56,8 @@ internal sealed class FixedWidthLayout : IDeathLayout
         row = DeathRow.Of([.. s_columns.Zip(s_columns.Skip(1), (begin, end) => line[Math.Min(begin, line.Length)..Math.Min(end, line.Length)])]);
         return true;
     }
+
+    private static bool HasNameOrDate(string line) =>
+        line.AsSpan(0, Math.Min(line.Length, s_columns[1])).Contains('*')
+        || (line.Length >= MinLength && !line.AsSpan(s_columns[6]..s_columns[7]).ContainsAnyExceptInRange('0', '9'));
 }

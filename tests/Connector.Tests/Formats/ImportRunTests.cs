@@ -1,0 +1,152 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.Json;
+using Intercommunalite.Connector.Formats;
+using Intercommunalite.Testing;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Intercommunalite.Connector.Tests.Formats;
+
+public sealed class ImportRunTests : IDisposable
+{
+    private const string Communes = "35085,35238";
+
+    private readonly TemporaryFolder _data = new();
+
+    public void Dispose() => _data.Dispose();
+
+    [Fact]
+    public async Task Given_an_import_cut_off_in_the_middle_When_the_connector_starts_again_Then_it_ends_as_if_nothing_had_happened()
+    {
+        string path;
+        await using (var first = Start(gateAt: 1_300))
+        {
+            await first.ImportAsync("/files/cloudevents-jsonl", $"{SampleEvents.Json("7")}\n{SampleEvents.Json("before")}");
+            path = await PostAsync(first, Lines(2_000));
+            await Eventually.Is(() => first.GetAsync(path), state => state.GetProperty("accepted").GetInt64() >= 999);
+            Assert.Equal("running", (await first.GetAsync(path)).GetProperty("status").GetString());
+        }
+
+        await using var second = Start();
+        var end = await second.EndOfAsync(path);
+
+        AssertCounts(end, linesRead: 2_001, accepted: 1_999, duplicates: 2);
+        Assert.Equal(2_001, second.Journal("35085").Last);
+        Assert.Equal(["7", "before", .. Enumerable.Range(1, 2_000).Where(i => i != 7).Select(i => $"{i}")], second.Events("35085").Select(json => json.GetProperty("id").GetString()));
+        Assert.False(File.Exists(UploadOf(path)));
+    }
+
+    [Fact]
+    public async Task Given_imports_that_wait_When_the_connector_starts_again_Then_they_follow_in_their_order()
+    {
+        string one, other;
+        await using (var first = Start(gateAt: 0))
+        {
+            one = await PostAsync(first, Lines(3));
+            other = await PostAsync(first, Lines(5));
+            Assert.True(File.Exists(UploadOf(other)));
+        }
+
+        await using var second = Start();
+
+        AssertCounts(await second.EndOfAsync(one), linesRead: 4, accepted: 3, duplicates: 1);
+        AssertCounts(await second.EndOfAsync(other), linesRead: 6, accepted: 2, duplicates: 4);
+    }
+
+    [Fact]
+    public async Task Given_an_import_that_is_read_When_events_are_posted_Then_they_are_accepted_meanwhile()
+    {
+        await using var app = Start(gateAt: 0);
+        await PostAsync(app, Lines(3));
+
+        using var response = await app.PostEventAsync("/communes/35085/events", SampleEvents.Json("direct"));
+
+        Assert.Equal(System.Net.HttpStatusCode.Accepted, response.StatusCode);
+    }
+
+    [Fact]
+    public async Task Given_an_upload_that_did_not_come_whole_When_the_connector_starts_Then_it_is_cleared_away()
+    {
+        var torn = Directory.CreateDirectory(_data.Combine("imports", Guid.CreateVersion7().ToString())).FullName;
+        await File.WriteAllTextAsync(Path.Combine(torn, "upload"), "MARTIN");
+
+        await using var app = Start();
+
+        Assert.False(Directory.Exists(torn));
+    }
+
+    [Fact]
+    public async Task Given_a_format_that_fails_by_a_fault_of_ours_When_a_file_is_posted_Then_it_is_refused_and_the_next_goes_on()
+    {
+        await using var app = ConnectorApp.Start(_data.FullPath, Communes, services => services.AddSingleton<IFormat>(new FaultyFormat()));
+
+        var failed = await app.ImportAsync("/files/faulty", SampleEvents.Json("1"));
+        var next = await app.ImportAsync("/files/cloudevents-jsonl", SampleEvents.Json("1"));
+
+        Assert.Equal("refused", failed.GetProperty("status").GetString());
+        Assert.DoesNotContain("MARTIN", failed.GetProperty("error").GetString(), StringComparison.Ordinal);
+        AssertCounts(next, linesRead: 1, accepted: 1);
+    }
+
+    [Fact]
+    public async Task Given_a_large_file_of_two_communes_When_it_is_read_Then_each_journal_keeps_its_order()
+    {
+        await using var app = Start();
+        var lines = string.Concat(Enumerable.Range(1, 3_001).Select(i => $"{SampleEvents.Json(SampleEvents.Birth($"{i}", i % 3 == 0 ? "35238" : "35085"))}\n"));
+
+        AssertCounts(await app.ImportAsync("/files/cloudevents-jsonl", lines), linesRead: 3_001, accepted: 3_001);
+
+        Assert.Equal(Enumerable.Range(1, 3_001).Where(i => i % 3 == 0).Select(i => $"{i}"), app.Events("35238").Select(json => json.GetProperty("id").GetString()));
+        Assert.Equal(Enumerable.Range(1, 3_001).Where(i => i % 3 != 0).Select(i => $"{i}"), app.Events("35085").Select(json => json.GetProperty("id").GetString()));
+    }
+
+    // The last line repeats the first.
+    private static string Lines(int count) => string.Concat(Enumerable.Range(1, count).Append(1).Select(i => $"{SampleEvents.Json($"{i}")}\n"));
+
+    private static async Task<string> PostAsync(ConnectorApp app, string lines)
+    {
+        using var body = new ByteArrayContent(Encoding.UTF8.GetBytes(lines));
+        using var response = await app.Http.PostAsync(new Uri("/files/gated", UriKind.Relative), body);
+        return response.Headers.Location!.ToString();
+    }
+
+    private static void AssertCounts(JsonElement state, long linesRead, long accepted, long duplicates = 0)
+    {
+        Assert.Equal("completed", state.GetProperty("status").GetString());
+        Assert.Equal(
+            (linesRead, accepted, duplicates),
+            (state.GetProperty("linesRead").GetInt64(), state.GetProperty("accepted").GetInt64(), state.GetProperty("duplicates").GetInt64()));
+    }
+
+    private ConnectorApp Start(int? gateAt = null) =>
+        ConnectorApp.Start(_data.FullPath, Communes, services => services.AddSingleton<IFormat>(new GatedFormat(gateAt)));
+
+    private string UploadOf(string path) => _data.Combine("imports", path.Split('/')[^1], "upload");
+
+    /// <summary>Events as lines; stops at a line, for ever, where it is told to.</summary>
+    private sealed class GatedFormat(int? gateAt) : IFormat
+    {
+        public string Name => "gated";
+
+        public string CommuneField => "source";
+
+        public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, [EnumeratorCancellation] CancellationToken cancellation)
+        {
+            var read = 0;
+            await foreach (var record in new CloudEventsJsonl().ReadAsync(file, cancellation))
+            {
+                if (read++ == gateAt) await Task.Delay(Timeout.Infinite, cancellation);
+                yield return record;
+            }
+        }
+    }
+
+    private sealed class FaultyFormat : IFormat
+    {
+        public string Name => "faulty";
+
+        public string CommuneField => "source";
+
+        public IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, CancellationToken cancellation) => throw new FormatException("'MARTIN' is not a code.");
+    }
+}

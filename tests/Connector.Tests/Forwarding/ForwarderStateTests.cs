@@ -1,0 +1,256 @@
+using Intercommunalite.Connector.Forwarding;
+
+namespace Intercommunalite.Connector.Tests.Forwarding;
+
+public sealed class ForwarderStateTests
+{
+    private static readonly DateTimeOffset s_start = new(2026, 11, 24, 9, 0, 0, TimeSpan.Zero);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(1);
+
+    [Fact]
+    public void Given_a_journal_When_it_is_forwarded_Then_positions_go_in_order_and_once()
+    {
+        var state = State(last: 5);
+
+        Assert.Equal(1, state.Next);
+        state.Sent(3);
+        Assert.Equal(4, state.Next);
+        state.Sent(5);
+        Assert.Null(state.Next);
+        state.Appended(6);
+        Assert.Equal(6, state.Next);
+    }
+
+    [Fact]
+    public void Given_an_empty_journal_When_asked_Then_there_is_nothing_to_send_nor_to_probe()
+    {
+        var state = State(last: 0);
+
+        Assert.Null(state.Next);
+        Assert.Null(state.Probe(s_start.AddDays(1), s_patience, s_silence));
+    }
+
+    [Fact]
+    public void Given_a_restart_When_forwarding_begins_Then_it_goes_on_after_what_was_published_or_received()
+    {
+        Assert.Equal(8, State(last: 10, published: 7, received: 3).Next);
+        Assert.Equal(10, State(last: 10, published: 7, received: 9).Next);
+    }
+
+    [Fact]
+    public void Given_a_full_window_When_a_message_is_confirmed_Then_the_next_may_go()
+    {
+        var state = State(last: 100);
+        for (var message = 1; message <= ForwarderState.Window; message++) state.Sent(message);
+
+        Assert.Null(state.Next);
+        state.Confirmed(1);
+        Assert.Equal(ForwarderState.Window + 1, state.Next);
+        Assert.Equal(1, state.Published);
+    }
+
+    [Fact]
+    public void Given_messages_in_flight_When_one_fails_Then_it_goes_again_with_all_after_it()
+    {
+        var state = State(last: 9);
+        state.Sent(3);
+        state.Sent(6);
+        state.Sent(9);
+        state.Confirmed(1);
+
+        state.Failed(4);
+
+        Assert.Equal(4, state.Next);
+        state.Confirmed(7);
+        Assert.Equal((4L, 3L), (state.Next, state.Published));
+    }
+
+    [Fact]
+    public void Given_published_events_When_the_hub_misses_one_Then_they_go_again_from_there()
+    {
+        var state = Published(last: 9);
+
+        state.Heard(4, resend: true, s_start);
+
+        Assert.Equal((5L, 4L, 4L), (state.Next, state.Received, state.Published));
+    }
+
+    [Fact]
+    public void Given_published_events_When_the_hub_has_them_Then_nothing_goes_again()
+    {
+        var state = Published(last: 9);
+
+        state.Heard(4, resend: false, s_start);
+        Assert.Null(state.Next);
+        state.Heard(9, resend: false, s_start);
+
+        Assert.Null(state.Next);
+        Assert.Equal((9L, 9L), (state.Received, state.Published));
+    }
+
+    [Fact]
+    public void Given_events_that_the_hub_had_When_it_was_restored_to_less_Then_they_go_again()
+    {
+        var state = State(last: 9, published: 9, received: 9);
+
+        state.Heard(2, resend: false, s_start);
+
+        Assert.Equal((3L, 2L), (state.Next, state.Received));
+    }
+
+    [Fact]
+    public void Given_an_older_copy_of_the_journal_When_the_hub_has_more_Then_it_is_a_fault()
+    {
+        Assert.Throws<InvalidOperationException>(() => State(last: 9).Heard(10, resend: false, s_start));
+    }
+
+    [Fact]
+    public void Given_events_that_the_hub_got_otherwise_When_it_says_so_Then_they_are_passed_over()
+    {
+        var state = State(last: 9);
+
+        state.Heard(6, resend: false, s_start);
+
+        Assert.Equal(7, state.Next);
+    }
+
+    [Fact]
+    public void Given_no_receipt_When_patience_ends_Then_the_first_unreceived_event_is_probed_once_per_patience()
+    {
+        var state = Published(last: 9, received: 3);
+
+        Assert.Null(state.Probe(s_start.AddSeconds(9), s_patience, s_silence));
+        Assert.Equal(4, state.Probe(s_start.AddSeconds(10), s_patience, s_silence));
+        Assert.Null(state.Probe(s_start.AddSeconds(11), s_patience, s_silence));
+        Assert.Equal(4, state.Probe(s_start.AddSeconds(20), s_patience, s_silence));
+    }
+
+    [Fact]
+    public void Given_a_probe_When_the_hub_has_what_is_behind_it_Then_nothing_goes_again()
+    {
+        var state = Published(last: 9, received: 3);
+        state.Probe(s_start.AddSeconds(10), s_patience, s_silence);
+
+        state.Heard(9, resend: false, s_start.AddSeconds(10));
+
+        Assert.Null(state.Next);
+    }
+
+    [Fact]
+    public void Given_a_probe_When_the_hub_takes_it_as_the_next_with_nothing_behind_Then_the_rest_was_lost_and_goes_again()
+    {
+        var state = Published(last: 9, received: 3);
+        state.Probe(s_start.AddSeconds(10), s_patience, s_silence);
+
+        state.Heard(4, resend: false, s_start.AddSeconds(10));
+
+        Assert.Equal((5L, 4L), (state.Next, state.Received));
+    }
+
+    [Fact]
+    public void Given_messages_in_flight_When_nothing_is_heard_Then_no_probe_is_sent()
+    {
+        var state = State(last: 9);
+        state.Sent(9);
+
+        Assert.Null(state.Probe(s_start.AddDays(1), s_patience, s_silence));
+    }
+
+    [Fact]
+    public void Given_a_journal_that_the_hub_has_whole_When_it_was_silent_for_long_Then_the_last_event_asks_whether_that_still_holds()
+    {
+        var state = State(last: 9, published: 9, received: 9);
+
+        Assert.Null(state.Probe(s_start + s_patience, s_patience, s_silence));
+        Assert.Equal(9, state.Probe(s_start + s_silence, s_patience, s_silence));
+        state.Heard(9, resend: false, s_start + s_silence);
+        Assert.Null(state.Next);
+    }
+
+    [Fact]
+    public void Given_an_idle_probe_When_the_hub_was_restored_Then_all_that_it_lacks_goes_again()
+    {
+        var state = State(last: 9, published: 9, received: 9);
+        state.Probe(s_start + s_silence, s_patience, s_silence);
+
+        state.Heard(5, resend: true, s_start + s_silence);
+
+        Assert.Equal(6, state.Next);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
+    public void Given_a_broker_that_loses_doubles_and_reorders_When_time_passes_Then_the_hub_has_all_in_order(int seed)
+    {
+        var chance = new Random(seed);
+        var now = s_start;
+        var state = State(last: 40);
+        var (received, stored) = (0L, new List<long>());
+        var (published, receipts) = (new List<(long First, long Through)>(), new List<(long Through, bool Resend)>());
+        for (var step = 0; step < 5_000 && state.Received < 120; step++)
+        {
+            now += TimeSpan.FromSeconds(1);
+            if (step % 10 == 0 && state.Last < 120) state.Appended(state.Last + 8);
+            if (state.Next is { } next)
+            {
+                var through = Math.Min(state.Last, next + chance.Next(4));
+                state.Sent(through);
+                if (chance.Next(6) == 0)
+                {
+                    state.Failed(next);
+                }
+                else
+                {
+                    state.Confirmed(next);
+                    for (var copies = chance.Next(3); copies > 0; copies--) published.Add((next, through));
+                }
+            }
+
+            if (state.Probe(now, s_patience, s_silence) is { } probe && chance.Next(3) > 0) published.Add((probe, probe));
+            if (published.Count > 0 && chance.Next(2) == 0) Receive(TakeAny(published));
+            if (receipts.Count > 0 && chance.Next(2) == 0)
+            {
+                var (through, resend) = TakeAny(receipts);
+                if (chance.Next(4) > 0) state.Heard(through, resend, now);
+            }
+        }
+
+        Assert.Equal(120, state.Received);
+        Assert.Equal(Enumerable.Range(1, 120).Select(position => (long)position), stored);
+
+        void Receive((long First, long Through) message)
+        {
+            var gap = message.First > received + 1;
+            for (var position = received + 1; !gap && position <= message.Through; position++)
+            {
+                stored.Add(position);
+                received = position;
+            }
+
+            receipts.Add((received, gap));
+        }
+
+        T TakeAny<T>(List<T> from)
+        {
+            var index = chance.Next(from.Count);
+            var taken = from[index];
+            from.RemoveAt(index);
+            return taken;
+        }
+    }
+
+    private static ForwarderState State(long last, long published = 0, long received = 0) => new(last, published, received, s_start);
+
+    private static ForwarderState Published(long last, long received = 0)
+    {
+        var state = State(last, received, received);
+        state.Sent(last);
+        state.Confirmed(received + 1);
+        return state;
+    }
+}

@@ -1,0 +1,151 @@
+using System.Text.Json;
+using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
+
+namespace Intercommunalite.Connector.Tests.Journal;
+
+public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private CommuneJournal _journal;
+
+    public CommuneJournalTests() => _journal = Open();
+
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync() => await _journal.DisposeAsync();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task Given_a_new_journal_When_events_are_appended_Then_they_take_the_positions_from_1_on()
+    {
+        var first = await AppendAsync("a", "b");
+        var second = await AppendAsync("c");
+
+        Assert.Equal([new("a", 1, false), new("b", 2, false)], first);
+        Assert.Equal([new("c", 3, false)], second);
+        Assert.Equal(3, _journal.Last);
+    }
+
+    [Fact]
+    public async Task Given_an_event_in_the_journal_When_it_is_appended_again_Then_it_keeps_its_first_position()
+    {
+        await AppendAsync("a", "b");
+
+        var again = await AppendAsync("c", "a", "c");
+
+        Assert.Equal([new("c", 3, false), new("a", 1, true), new("c", 3, true)], again);
+        Assert.Equal(["a", "b", "c"], Ids());
+    }
+
+    [Fact]
+    public async Task Given_the_same_id_from_two_systems_of_the_commune_When_they_are_appended_Then_they_are_two_events()
+    {
+        var other = SampleEvents.Birth("a") with { Source = EventSource.Parse("urn:insee:commune:35085:registry") };
+
+        var posted = await _journal.AppendAsync([SampleEvents.Birth("a"), other], CancellationToken.None);
+
+        Assert.All(posted, place => Assert.False(place.Duplicate));
+    }
+
+    [Fact]
+    public async Task Given_events_When_the_journal_is_opened_again_Then_it_has_the_same_id_and_goes_on_after_the_last()
+    {
+        var id = _journal.Id;
+        await AppendAsync("a", "b");
+        _journal.Note(published: 2, received: 1);
+
+        await _journal.DisposeAsync();
+        _journal = Open();
+
+        Assert.Equal((id, 2, 2, 1), (_journal.Id, _journal.Last, _journal.PublishedThrough, _journal.ReceivedThrough));
+        Assert.Equal([new("b", 2, true), new("c", 3, false)], await AppendAsync("b", "c"));
+    }
+
+    [Fact]
+    public async Task Given_many_callers_at_once_When_all_append_Then_positions_have_no_gap_and_each_call_has_its_own_in_order()
+    {
+        var calls = Enumerable.Range(0, 200).Select(call => Task.Run(() => AppendAsync($"{call}-1", $"{call}-2", $"{call}-3"))).ToList();
+        var commits = 0;
+        _journal.Appended += _ => Interlocked.Increment(ref commits);
+
+        var posted = await Task.WhenAll(calls);
+
+        Assert.Equal(Enumerable.Range(1, 600).Select(position => (long)position), posted.SelectMany(call => call).Select(place => place.Position).Order());
+        Assert.All(posted, call => Assert.Equal([call[0].Position, call[0].Position + 1, call[0].Position + 2], call.Select(place => place.Position)));
+        Assert.Equal(Enumerable.Range(1, 600).Select(position => (long)position), _journal.Read(1, 1000, int.MaxValue).Select(stored => stored.Position));
+        Assert.InRange(commits, 1, 199);
+    }
+
+    [Fact]
+    public async Task Given_events_When_they_are_read_Then_each_holds_journal_and_position()
+    {
+        await AppendAsync("a", "b");
+
+        var json = JsonElement.Parse(Assert.Single(_journal.Read(2, 10, int.MaxValue)).Json);
+
+        Assert.Equal("b", json.GetProperty("id").GetString());
+        Assert.Equal(2, json.GetProperty("position").GetInt64());
+        Assert.Equal(_journal.Id, json.GetProperty("journal").GetGuid());
+        Assert.Equal("MARTIN", json.GetProperty("data").GetProperty("personal").GetProperty("child").GetProperty("lastName").GetString());
+    }
+
+    [Fact]
+    public async Task Given_limits_When_events_are_read_Then_both_hold_but_one_event_comes_in_any_case()
+    {
+        await AppendAsync("a", "b", "c", "d");
+        var size = _journal.Read(1, 1, int.MaxValue)[0].Json.Length;
+
+        Assert.Equal([2, 3], Positions(_journal.Read(2, 2, int.MaxValue)));
+        Assert.Equal([1, 2], Positions(_journal.Read(1, 10, (2 * size) + 1)));
+        Assert.Equal([1], Positions(_journal.Read(1, 10, 1)));
+        Assert.Empty(_journal.Read(5, 10, int.MaxValue));
+    }
+
+    [Fact]
+    public async Task Given_old_events_When_the_received_are_deleted_Then_what_is_unreceived_stays_and_the_last_too()
+    {
+        await AppendAsync("a", "b", "c");
+        var later = DateTimeOffset.UtcNow.AddMinutes(1);
+
+        _journal.Note(published: 3, received: 2);
+        Assert.Equal(0, _journal.DeleteReceived(DateTimeOffset.UtcNow.AddMinutes(-1)));
+        Assert.Equal(2, _journal.DeleteReceived(later));
+        Assert.Equal(["c"], Ids());
+
+        _journal.Note(published: 3, received: 3);
+        Assert.Equal(0, _journal.DeleteReceived(later));
+        await _journal.DisposeAsync();
+        _journal = Open();
+        Assert.Equal([new("d", 4, false)], await AppendAsync("d"));
+    }
+
+    [Fact]
+    public async Task Given_events_When_the_hub_has_them_Then_the_oldest_unreceived_moves_on()
+    {
+        Assert.Null(_journal.OldestUnreceivedAt());
+        var before = DateTimeOffset.UtcNow.AddSeconds(-1);
+        await AppendAsync("a", "b");
+
+        Assert.InRange(_journal.OldestUnreceivedAt()!.Value, before, DateTimeOffset.UtcNow);
+        _journal.Note(published: 2, received: 2);
+        Assert.Null(_journal.OldestUnreceivedAt());
+    }
+
+    [Fact]
+    public async Task Given_no_events_When_nothing_is_appended_Then_nothing_happens()
+    {
+        Assert.Empty(await _journal.AppendAsync([], CancellationToken.None));
+        Assert.Equal(0, _journal.Last);
+    }
+
+    private CommuneJournal Open() => CommuneJournal.Open(CommuneCode.Parse(SampleEvents.Commune), _folder.FullPath);
+
+    private Task<IReadOnlyList<Posted>> AppendAsync(params IEnumerable<string> ids) =>
+        _journal.AppendAsync([.. ids.Select(id => SampleEvents.Birth(id))], CancellationToken.None);
+
+    private IEnumerable<string?> Ids() => _journal.Read(1, 1000, int.MaxValue).Select(stored => JsonElement.Parse(stored.Json).GetProperty("id").GetString());
+
+    private static IEnumerable<long> Positions(IReadOnlyList<StoredEvent> events) => events.Select(stored => stored.Position);
+}
