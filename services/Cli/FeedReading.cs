@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Text.Json;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Intercommunalite.Contracts.Feed.V1;
@@ -21,7 +20,7 @@ internal static class FeedReading
     private sealed record Reading(Uri Server, Filter Filter, bool Follow, long? Limit, bool Json);
 
     private sealed record Line(
-        string Cursor, string Id, string Source, string Type, string Subject, DateTimeOffset Time, string Commune, JsonElement Data);
+        string Cursor, string Id, string Source, string Type, string Subject, string Time, string Commune, JsonElement Data);
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
@@ -126,15 +125,14 @@ internal static class FeedReading
 
     private static void Print(Event e, bool json, Terminal terminal)
     {
-        var time = (e.Time ?? new Timestamp()).ToDateTimeOffset();
         if (json)
         {
             using var data = JsonDocument.Parse(e.Data);
-            terminal.WriteJson(new Line(e.Cursor, e.Id, e.Source, e.Type, e.Subject, time, e.Commune, data.RootElement));
+            terminal.WriteJson(new Line(e.Cursor, e.Id, e.Source, e.Type, e.Subject, e.Time, e.Commune, data.RootElement));
         }
         else
         {
-            terminal.Write($"{e.Cursor}  {time:yyyy-MM-dd HH:mm:ss}Z  {e.Commune}  {e.Type}  {e.Subject}");
+            terminal.Write($"{e.Cursor}  {e.Time}  {e.Commune}  {e.Type}  {e.Subject}");
         }
     }
 

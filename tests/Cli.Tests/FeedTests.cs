@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Microsoft.AspNetCore.Builder;
@@ -148,7 +147,7 @@ public sealed class FeedTests : IDisposable
             Source = "urn:insee:commune:35085",
             Type = "fr.intercommunalite.civil-records.birth-registered.v1",
             Subject = $"birth/2026/{number:D6}",
-            Time = Timestamp.FromDateTimeOffset(new DateTimeOffset(2026, 11, 24, 9, 0, 0, TimeSpan.Zero)),
+            Time = "2026-11-24T09:00:00Z",
             Data = """{"date":"2026-11-24","actNumber":"1"}""",
             Commune = "35085",
         };

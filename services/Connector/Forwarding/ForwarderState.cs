@@ -15,6 +15,12 @@ internal sealed class ForwarderState(long last, long published, long received, D
     /// <summary>Most messages that wait for the broker's confirm at once.</summary>
     public const int Window = 8;
 
+    /// <summary>
+    /// Most positions ahead of what the hub is known to have. The journal holds the rest: a broker without a hub does not fill
+    /// up, and going back never means more than this.
+    /// </summary>
+    public const int MaxUnreceived = 4_000;
+
     private readonly List<long> _inFlight = [];
     private DateTimeOffset _heard = now;
     private long _next = Math.Max(published, received) + 1;
@@ -29,8 +35,8 @@ internal sealed class ForwarderState(long last, long published, long received, D
     /// <summary>Last position in the journal.</summary>
     public long Last { get; private set; } = last;
 
-    /// <summary>The position from which a message may be published now; null when there is none or the window is full.</summary>
-    public long? Next => _next <= Last && _inFlight.Count < Window ? _next : null;
+    /// <summary>The position from which a message may be published now; null when there is none or a window is full.</summary>
+    public long? Next => _next <= Last && _inFlight.Count < Window && _next <= Received + MaxUnreceived ? _next : null;
 
     /// <summary>The journal has grown.</summary>
     public void Appended(long last) => Last = Math.Max(Last, last);

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Feed.V1;
@@ -94,7 +93,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
             Source = headers.RootElement.GetProperty(EventHeaders.Source).GetString(),
             Type = reader.GetString(2),
             Subject = stream[2],
-            Time = Timestamp.FromDateTimeOffset(headers.RootElement.GetProperty(EventHeaders.Time).GetDateTimeOffset()),
+            Time = headers.RootElement.GetProperty(EventHeaders.Time).GetString(),
             Data = reader.GetString(3),
             Commune = stream[0],
             Traceparent = headers.RootElement.TryGetProperty(EventHeaders.TraceParent, out var trace) ? trace.GetString() : "",

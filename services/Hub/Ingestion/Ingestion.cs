@@ -19,7 +19,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 {
     private const int MaxEventsTogether = 4_000;
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(3);
 
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
@@ -31,7 +31,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
     {
-        var arrival = new Arrival(segment, IncomingEvent.Of(segment), clock.GetUtcNow(), new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        var arrival = new Arrival(segment, IncomingEvent.Of(segment), new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
         await _arrivals.Writer.WriteAsync(arrival, cancellation);
         await arrival.Done.Task.WaitAsync(cancellation);
     }
@@ -84,9 +84,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             {
                 arrival.Done.SetResult();
             }
-            else if (clock.GetUtcNow() - arrival.At < s_heldFor)
+            else if (arrival.HeldSince is not { } since || clock.GetUtcNow() - since < s_heldFor)
             {
-                _held.Add(arrival);
+                _held.Add(arrival with { HeldSince = arrival.HeldSince ?? clock.GetUtcNow() });
             }
             else
             {
@@ -178,7 +178,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         _ => e.InnerException is { } inner && IsTransient(inner),
     };
 
-    private readonly record struct Arrival(JournalSegment Segment, IncomingEvent[] Events, DateTimeOffset At, TaskCompletionSource Done);
+    private sealed record Arrival(JournalSegment Segment, IncomingEvent[] Events, TaskCompletionSource Done, DateTimeOffset? HeldSince = null);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);

@@ -26,18 +26,23 @@ internal static class Receiver
 }
 
 /// <summary>
-/// How often a journal is asked for again: once for each missing position, and again when nothing has come of it for a while.
-/// Many messages beyond the same gap are usually on their way; asking for each would bring the journal many times.
+/// How often a journal is asked for again: once for each missing position, and again when nothing has come of it for a while,
+/// each time twice as long. What was asked for may have a full queue in front of it; asking for each message beyond the gap
+/// would bring the journal many times.
 /// </summary>
 internal sealed class ResendPace(TimeSpan patience)
 {
-    private readonly Dictionary<(string Commune, Guid Journal), (long Position, DateTimeOffset At)> _asked = [];
+    private static readonly TimeSpan s_longest = TimeSpan.FromMinutes(2);
+
+    private readonly Dictionary<(string Commune, Guid Journal), (long Position, DateTimeOffset Next, TimeSpan Pause)> _asked = [];
 
     /// <summary>Whether to ask now for a journal from a position on.</summary>
     public bool MayAsk(string commune, Guid journal, long position, DateTimeOffset now)
     {
-        if (_asked.TryGetValue((commune, journal), out var last) && last.Position == position && now - last.At < patience) return false;
-        _asked[(commune, journal)] = (position, now);
+        var again = _asked.TryGetValue((commune, journal), out var last) && last.Position == position;
+        if (again && now < last.Next) return false;
+        var pause = !again ? patience : last.Pause * 2 < s_longest ? last.Pause * 2 : s_longest;
+        _asked[(commune, journal)] = (position, now + pause, pause);
         return true;
     }
 }

@@ -51,6 +51,21 @@ public sealed class ForwarderStateTests
     }
 
     [Fact]
+    public void Given_a_hub_that_receives_nothing_When_enough_is_published_Then_the_journal_holds_the_rest()
+    {
+        var state = State(last: 10_000);
+        while (state.Next is { } next)
+        {
+            state.Sent(next + 199);
+            state.Confirmed(next);
+        }
+
+        Assert.Equal(ForwarderState.MaxUnreceived, state.Published);
+        state.Heard(200, resend: false, s_start);
+        Assert.Equal(ForwarderState.MaxUnreceived + 1, state.Next);
+    }
+
+    [Fact]
     public void Given_messages_in_flight_When_one_fails_Then_it_goes_again_with_all_after_it()
     {
         var state = State(last: 9);

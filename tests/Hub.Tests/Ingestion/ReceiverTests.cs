@@ -25,6 +25,8 @@ public sealed class ReceiverTests
         Assert.False(pace.MayAsk("35085", journal, 10, now.AddSeconds(4)));
         Assert.True(pace.MayAsk("35085", journal, 12, now.AddSeconds(4)));
         Assert.True(pace.MayAsk("35085", journal, 12, now.AddSeconds(9)));
+        Assert.False(pace.MayAsk("35085", journal, 12, now.AddSeconds(18)));
+        Assert.True(pace.MayAsk("35085", journal, 12, now.AddSeconds(19)));
         Assert.True(pace.MayAsk("35085", Guid.NewGuid(), 12, now.AddSeconds(9)));
     }
 }

@@ -1,0 +1,129 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Testing;
+
+[assembly: Xunit.CollectionBehavior(DisableTestParallelization = true)]
+
+namespace Intercommunalite.EndToEnd.Tests;
+
+/// <summary>
+/// A hub and its connectors as real processes, with a database and a virtual host of their own. Nothing is started before it
+/// is asked for.
+/// </summary>
+internal sealed class Deployment : IAsyncDisposable
+{
+    private readonly TestDatabase _database;
+    private readonly TestVirtualHost? _virtualHost;
+    private readonly string _data = Directory.CreateTempSubdirectory("hub-test-").FullName;
+
+    private Deployment(string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, string[][] communes)
+    {
+        (_database, _virtualHost) = (database, virtualHost);
+        GrpcPort = FreePorts.Take();
+        Hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>
+        {
+            ["ConnectionStrings__Hub"] = database.ConnectionString,
+            ["ConnectionStrings__Bus"] = bus.ToString(),
+            ["Hub__Territory"] = siren,
+            ["Hub__GrpcPort"] = $"{GrpcPort}",
+        });
+        Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>
+        {
+            ["ConnectionStrings__Bus"] = bus.ToString(),
+            ["Connector__Communes"] = string.Join(',', served),
+            ["Connector__DataDirectory"] = Path.Combine(_data, $"{index}"),
+            ["Forwarding__Patience"] = "00:00:02",
+        }))];
+    }
+
+    public ServiceProcess Hub { get; }
+
+    public int GrpcPort { get; }
+
+    public IReadOnlyList<ServiceProcess> Connectors { get; }
+
+    public TestDatabase Database => _database;
+
+    /// <summary>A deployment on the shared test servers; nothing of it runs yet.</summary>
+    public static async Task<Deployment> CreateAsync(string siren, params string[][] communes)
+    {
+        var virtualHost = await TestVirtualHost.CreateAsync();
+        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, communes);
+    }
+
+    /// <summary>A deployment on servers that the test may stop; nothing of it runs yet.</summary>
+    public static async Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
+        new(siren, await TestDatabase.CreateAsync(servers.Postgres), null, servers.RabbitMq, communes);
+
+    /// <summary>Codes of the communes of a territory.</summary>
+    public static string[] CommunesOf(string siren) => [.. Epci.Find(siren)!.Communes.Select(commune => commune.Code.ToString())];
+
+    /// <summary>Starts everything.</summary>
+    public async Task<Deployment> StartAsync()
+    {
+        await Task.WhenAll(Connectors.Append(Hub).Select(service => service.StartAsync()));
+        return this;
+    }
+
+    /// <summary>Runs the <c>interco</c> command to its end.</summary>
+    /// <returns>What it wrote on standard output.</returns>
+    public async Task<string> IntercoAsync(params string[] arguments)
+    {
+        var start = new System.Diagnostics.ProcessStartInfo("dotnet", [ServiceProcess.Built("Cli"), .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["INTERCO_HUB"] = Hub.Address.ToString();
+        start.Environment["INTERCO_GRPC"] = $"http://127.0.0.1:{GrpcPort}";
+        start.Environment["INTERCO_CONNECTORS"] = string.Join(',', Connectors.Select(connector => connector.Address));
+        using var process = System.Diagnostics.Process.Start(start)!;
+        var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        await process.WaitForExitAsync();
+        return process.ExitCode == 0 ? await output : throw new InvalidOperationException($"interco {string.Join(' ', arguments)}: {process.ExitCode}. {await errors}");
+    }
+
+    /// <summary>Posts events to the connector that serves their commune.</summary>
+    public async Task<HttpResponseMessage> PostAsync(int connector, string commune, params IReadOnlyList<CloudEvent> events)
+    {
+        using var client = new HttpClient { BaseAddress = Connectors[connector].Address };
+        var body = JsonContent.Create(events, new MediaTypeHeaderValue(CloudEvent.BatchMediaType), ContractJson.Options);
+        return await client.PostAsync(new Uri($"/communes/{commune}/events", UriKind.Relative), body);
+    }
+
+    /// <summary>Asks the hub.</summary>
+    public async Task<JsonNode> GetAsync(string path)
+    {
+        using var client = new HttpClient { BaseAddress = Hub.Address };
+        return (await client.GetFromJsonAsync<JsonNode>(new Uri(path, UriKind.Relative)))!;
+    }
+
+    /// <summary>Waits until the hub has so many events, and the figures too.</summary>
+    public Task HasEventsAsync(long count, TimeSpan? timeout = null) => Eventually.Passes(
+        async () =>
+        {
+            var stored = (await GetAsync("/api/v1/ingestion"))["items"]!.AsArray().Sum(journal => (long)journal!["events"]!);
+            Xunit.Assert.Equal(count, stored);
+            Xunit.Assert.All((await GetAsync("/api/v1/admin/projections"))["items"]!.AsArray(), projection =>
+            {
+                Xunit.Assert.Equal("running", (string)projection!["state"]!);
+                Xunit.Assert.True((long)projection["highWater"]! >= count);
+                Xunit.Assert.Equal(0, (long)projection["lag"]!);
+            });
+        },
+        timeout ?? TimeSpan.FromMinutes(2));
+
+    /// <summary>Single values of a query on the hub's database.</summary>
+    public async Task<long> CountAsync(string sql) => Convert.ToInt64(await _database.ScalarAsync(sql), System.Globalization.CultureInfo.InvariantCulture);
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var service in Connectors.Append(Hub)) await service.DisposeAsync();
+        await _database.DisposeAsync();
+        if (_virtualHost is not null) await _virtualHost.DisposeAsync();
+        Directory.Delete(_data, recursive: true);
+    }
+}

@@ -1,0 +1,50 @@
+using System.Net;
+using Xunit;
+
+namespace Intercommunalite.EndToEnd.Tests;
+
+/// <summary>What a hub answers before it has any event.</summary>
+public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixture<HubAnswersTests.EmptyHub>
+{
+    private readonly Deployment _deployment = hub.Deployment;
+
+    [Theory]
+    [InlineData("/api/v1/civil-records/indicators?minPosition=1000000", HttpStatusCode.PreconditionFailed)]
+    [InlineData("/api/v1/civil-records/indicators?from=2026", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/civil-records/indicators?by=week", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/civil-records/indicators?commune=35238", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/payments/summary?to=2026-13", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/schools/rolls?schoolYear=x", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/projections/nothing", HttpStatusCode.NotFound)]
+    [InlineData("/api/v1/nothing", HttpStatusCode.NotFound)]
+    public async Task Given_a_question_that_has_no_answer_Then_a_problem_says_why(string path, HttpStatusCode status)
+    {
+        using var client = new HttpClient { BaseAddress = _deployment.Hub.Address };
+        using var response = await client.GetAsync(new Uri(path, UriKind.Relative));
+        Assert.Equal(status, response.StatusCode);
+        Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
+        Assert.DoesNotContain("   at ", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_the_hub_Then_its_OpenApi_document_names_every_call()
+    {
+        var paths = (await _deployment.GetAsync("/openapi/v1.json"))["paths"]!.AsObject().Select(path => path.Key);
+        Assert.Equal(
+            [
+                "/api/v1/admin/projections", "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/rebuild", "/api/v1/civil-records/indicators",
+                "/api/v1/ingestion", "/api/v1/payments/summary", "/api/v1/schools/rolls", "/api/v1/territory",
+            ],
+            paths.Where(path => path.StartsWith("/api", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+    }
+
+    /// <summary>A hub without connectors.</summary>
+    public sealed class EmptyHub : IAsyncLifetime
+    {
+        internal Deployment Deployment { get; private set; } = null!;
+
+        public async Task InitializeAsync() => Deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique)).StartAsync();
+
+        public async Task DisposeAsync() => await Deployment.DisposeAsync();
+    }
+}

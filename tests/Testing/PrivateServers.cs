@@ -1,0 +1,127 @@
+using System.Diagnostics;
+
+namespace Intercommunalite.Testing;
+
+/// <summary>
+/// PostgreSQL and RabbitMQ servers of a test's own, to be stopped, killed and started again: <c>deploy/servers</c> on a
+/// temporary directory. Ports and passwords stay the same over restarts unless another program has taken a port meanwhile.
+/// Disposing stops both and deletes their data.
+/// </summary>
+public sealed class PrivateServers : IAsyncDisposable
+{
+    private readonly string directory = Path.Combine(Path.GetTempPath(), $"hub-servers-{Guid.NewGuid():N}"[..24]);
+    private Dictionary<string, string> environment = [];
+
+    private PrivateServers()
+    {
+    }
+
+    /// <summary>
+    /// Npgsql connection string of a role that may create databases.
+    /// </summary>
+    public string Postgres => environment["POSTGRES"];
+
+    /// <summary>
+    /// AMQP URI of an administrator on the virtual host <c>/</c>.
+    /// </summary>
+    public Uri RabbitMq => new(environment["RABBITMQ"]);
+
+    /// <summary>
+    /// Base URL of RabbitMQ's management API.
+    /// </summary>
+    public Uri RabbitMqManagement => new(environment["RABBITMQ_MANAGEMENT"]);
+
+    /// <summary>
+    /// Starts both servers, empty. Takes some ten seconds.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="InvalidOperationException">They did not start; the message holds what the script said.</exception>
+    public static async Task<PrivateServers> StartAsync(CancellationToken cancellationToken = default)
+    {
+        var servers = new PrivateServers();
+        try
+        {
+            await servers.Run("start", cancellationToken);
+            await servers.ReadEnvironment(cancellationToken);
+            return servers;
+        }
+        catch
+        {
+            await servers.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Starts PostgreSQL again, with its data, and waits until it answers.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task StartPostgresAsync(CancellationToken cancellationToken = default)
+    {
+        await Run("start-postgres", cancellationToken);
+        await ReadEnvironment(cancellationToken);
+    }
+
+    /// <summary>Stops PostgreSQL in good order; sessions are ended.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task StopPostgresAsync(CancellationToken cancellationToken = default) => Run("stop-postgres", cancellationToken);
+
+    /// <summary>Kills all processes of PostgreSQL at once (SIGKILL).</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task KillPostgresAsync(CancellationToken cancellationToken = default) => Run("kill-postgres", cancellationToken);
+
+    /// <summary>Starts RabbitMQ again, with its data, and waits until it answers.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task StartRabbitMqAsync(CancellationToken cancellationToken = default)
+    {
+        await Run("start-rabbitmq", cancellationToken);
+        await ReadEnvironment(cancellationToken);
+    }
+
+    /// <summary>Stops RabbitMQ in good order; connections are closed.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task StopRabbitMqAsync(CancellationToken cancellationToken = default) => Run("stop-rabbitmq", cancellationToken);
+
+    /// <summary>Kills RabbitMQ (SIGKILL).</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task KillRabbitMqAsync(CancellationToken cancellationToken = default) => Run("kill-rabbitmq", cancellationToken);
+
+    /// <summary>
+    /// Takes RabbitMQ's whole disk away: stops it, deletes all its data, and starts it empty.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task LoseRabbitMqDataAsync(CancellationToken cancellationToken = default)
+    {
+        await Run("kill-rabbitmq", cancellationToken);
+        Directory.Delete(Path.Combine(directory, "rabbitmq", "data"), recursive: true);
+        await StartRabbitMqAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync() => await Run("remove", CancellationToken.None);
+
+    private async Task ReadEnvironment(CancellationToken cancellationToken)
+    {
+        // Lines of the form: export NAME="value"
+        var lines = (await Run("env", cancellationToken)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        environment = lines
+            .Select(line => line["export ".Length..].Split('=', 2))
+            .ToDictionary(parts => parts[0], parts => parts[1].Trim('"'));
+    }
+
+    private async Task<string> Run(string command, CancellationToken cancellationToken)
+    {
+        // The servers outlive the script and must not hold its output open: the script gives them log files of their own.
+        var start = new ProcessStartInfo(RepositoryRoot.Combine("deploy", "servers"), [command, directory])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var process = Process.Start(start) ?? throw new InvalidOperationException("deploy/servers did not start.");
+        var output = process.StandardOutput.ReadToEndAsync(cancellationToken);
+        var errors = process.StandardError.ReadToEndAsync(cancellationToken);
+        await process.WaitForExitAsync(cancellationToken);
+        return process.ExitCode == 0
+            ? await output
+            : throw new InvalidOperationException(
+                $"deploy/servers {command} failed (exit code {process.ExitCode}):\n{await output}{await errors}");
+    }
+}

@@ -1,0 +1,86 @@
+using Npgsql;
+
+namespace Intercommunalite.Testing;
+
+/// <summary>
+/// A database of its own for one test class or one scenario, on the shared server. Disposing drops it, whoever is still
+/// connected.
+/// </summary>
+public sealed class TestDatabase : IAsyncDisposable
+{
+    private readonly string administration;
+
+    private TestDatabase(string administration, string name)
+    {
+        this.administration = administration;
+        Name = name;
+        ConnectionString = new NpgsqlConnectionStringBuilder(administration) { Database = name }.ConnectionString;
+    }
+
+    /// <summary>
+    /// The name of the database.
+    /// </summary>
+    public string Name { get; }
+
+    /// <summary>
+    /// Npgsql connection string of the database, as its owner.
+    /// </summary>
+    public string ConnectionString { get; }
+
+    /// <summary>
+    /// Creates an empty database.
+    /// </summary>
+    /// <param name="server">Connection string of a role that may create databases; null for <see cref="TestServers.Postgres"/>.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async Task<TestDatabase> CreateAsync(string? server = null, CancellationToken cancellationToken = default)
+    {
+        // No pool: connections to the maintenance database would otherwise outlive the test by minutes.
+        var administration = new NpgsqlConnectionStringBuilder(server ?? TestServers.Postgres) { Pooling = false };
+        var name = $"test_{Guid.NewGuid():N}";
+        await Execute(administration.ConnectionString, $"CREATE DATABASE \"{name}\"", cancellationToken);
+
+        // The database itself is pooled as in production.
+        administration.Pooling = true;
+        return new TestDatabase(administration.ConnectionString, name);
+    }
+
+    /// <summary>
+    /// Runs one statement in the database.
+    /// </summary>
+    /// <param name="sql">The statement.</param>
+    /// <param name="cancellationToken">Ends the statement.</param>
+    public Task ExecuteAsync(string sql, CancellationToken cancellationToken = default) => Execute(ConnectionString, sql, cancellationToken);
+
+    /// <summary>
+    /// Runs one query in the database and returns the first column of its first row; null when there is no row or the value
+    /// is NULL.
+    /// </summary>
+    /// <param name="sql">The query.</param>
+    /// <param name="cancellationToken">Ends the query.</param>
+    public async Task<object?> ScalarAsync(string sql, CancellationToken cancellationToken = default)
+    {
+        await using var connection = new NpgsqlConnection(ConnectionString);
+        await connection.OpenAsync(cancellationToken);
+        await using var command = new NpgsqlCommand(sql, connection);
+        var value = await command.ExecuteScalarAsync(cancellationToken);
+        return value is DBNull ? null : value;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await using (var connection = new NpgsqlConnection(ConnectionString))
+            NpgsqlConnection.ClearPool(connection);
+
+        var unpooled = new NpgsqlConnectionStringBuilder(administration) { Pooling = false }.ConnectionString;
+        await Execute(unpooled, $"DROP DATABASE IF EXISTS \"{Name}\" WITH (FORCE)", CancellationToken.None);
+    }
+
+    private static async Task Execute(string connectionString, string sql, CancellationToken cancellationToken)
+    {
+        await using var connection = new NpgsqlConnection(connectionString);
+        await connection.OpenAsync(cancellationToken);
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+}
