@@ -1,4 +1,5 @@
 using Intercommunalite.Hub.CivilRecords;
+using Intercommunalite.Hub.Dashboard;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Feeds;
 using Intercommunalite.Hub.Ingestion;
@@ -19,6 +20,7 @@ builder.AddCivilRecords();
 builder.AddSchools();
 builder.AddPayments();
 builder.AddFeeds();
+builder.AddDashboard();
 builder.Services.AddSingleton(TimeProvider.System);
 builder.Services.AddOpenApi();
 
@@ -33,4 +35,5 @@ app.MapGroup("/api/v1")
     .MapPayments()
     .MapReplay();
 app.MapFeeds();
+app.MapDashboard();
 app.Run();
