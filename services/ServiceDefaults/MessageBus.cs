@@ -29,7 +29,11 @@ public static class MessageBus
             // By default MassTransit reports usage to its vendor; a public body must not.
             bus.DisableUsageTelemetry();
             // A service is ready without the broker: connectors accept, hubs answer.
-            bus.ConfigureHealthCheckOptions(options => options.Tags.Clear());
+            bus.ConfigureHealthCheckOptions(options =>
+            {
+                options.Tags.Clear();
+                options.Tags.Add("bus");
+            });
             consumers(bus);
             bus.UsingRabbitMq((context, broker) =>
             {

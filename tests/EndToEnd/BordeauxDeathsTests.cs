@@ -48,7 +48,7 @@ public sealed class BordeauxDeathsTests(ITestOutputHelper output)
         var members = File.ReadLines(SharedData.File("territories", "epci-communes.csv")!).Skip(1).Select(line => line.Split(';'))
             .Where(row => row[0] == BordeauxMetropole).Select(row => row[3]).ToHashSet();
         var counts = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        foreach (var row in File.ReadLines(csv).Skip(1).Distinct().Select(line => line.Trim('"').Split("\";\"")))
+        foreach (var row in File.ReadLines(csv).Skip(1).Distinct().Select(line => line[1..^1].Split("\";\"")))
         {
             var (date, place) = (row[6], former.GetValueOrDefault(row[7], row[7]));
             if (!members.Contains(place)) continue;

@@ -106,8 +106,8 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
     public async Task Given_an_event_that_the_store_refuses_When_the_run_is_narrowed_down_Then_only_that_event_is_in_quarantine()
     {
         // Its personal data would have to be kept beyond the last day that there is.
-        var refused = Event(new ActAnnulled(ActKind.Birth, PartialDate.Parse("2026")) { Personal = new AmendmentPersonal([new Person("X")]) }, "refused/2")
-            with { Time = DateTimeOffset.MaxValue.AddDays(-1) };
+        var annulled = new ActAnnulled(ActKind.Birth, PartialDate.Parse("2026")) { Personal = new AmendmentPersonal([new Person("X")]) };
+        var refused = Event(annulled, "refused/2") with { Time = DateTimeOffset.MaxValue.AddDays(-1) };
         var work = new IncomingEvents([.. Enumerable.Range(1, 9).Select(i => Incoming(i == 5 ? refused : Birth($"refused/{i}"), _journal, i))]);
 
         while (!work.Done)
