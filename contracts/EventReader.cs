@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -49,6 +50,8 @@ public static class EventReader
         if (envelope.Source.Commune != commune) found.Add(OtherSource(commune));
         if (envelope.SpecVersion != "1.0") found.Add(new("specversion", "1.0 expected"));
         if (envelope.DataContentType is not (null or "application/json")) found.Add(new("datacontenttype", "application/json expected"));
+        if (envelope.TraceParent is { } trace && !ActivityContext.TryParse(trace, null, out _)) found.Add(new("traceparent", "a W3C trace context expected"));
+        if (envelope.DataSchema is { } schema && !Uri.TryCreate(schema, UriKind.Absolute, out _)) found.Add(new("dataschema", "an absolute URI expected"));
         if (envelope.Subject.Length > MaxSubjectLength) found.Add(new("subject", $"longer than {MaxSubjectLength} characters"));
         if (envelope.Id.Length > MaxSubjectLength) found.Add(new("id", $"longer than {MaxSubjectLength} characters"));
         if (Catalogue.Find(envelope.Type) is not { } type)

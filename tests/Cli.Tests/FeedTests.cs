@@ -25,7 +25,7 @@ public sealed class FeedTests : IDisposable
 
         Assert.Equal(0, run.ExitCode);
         Assert.Equal(3, Lines(run).Length);
-        Assert.Matches(@"^c1 +2026-11-24 09:00:00Z +35085 +fr\.intercommunalite\.civil-records\.birth-registered\.v1 +birth/2026/000001$", Lines(run)[0]);
+        Assert.Matches(@"^c1 +2026-11-24T09:00:00Z +35085 +fr\.intercommunalite\.civil-records\.birth-registered\.v1 +birth/2026/000001$", Lines(run)[0]);
     }
 
     [Fact]

@@ -56,6 +56,8 @@ public sealed class EventReaderTests
     [InlineData("type", "\"fr.intercommunalite.civil-records.birth-registered.v9\"", "not a type of the catalogue")]
     [InlineData("time", "\"2026-11-24T09:30:00\"", "with its offset")]
     [InlineData("time", "\"2026-11-24\"", "with its offset")]
+    [InlineData("traceparent", "\"NOM Prénom\"", "a W3C trace context")]
+    [InlineData("dataschema", "\"NOM Prénom\"", "an absolute URI")]
     [InlineData("comvendorextension", "\"X\"", "unknown field")]
     public void Given_a_faulty_field_When_read_Then_it_is_named(string field, string value, string reason)
     {

@@ -19,18 +19,18 @@ internal sealed class Deployment : IAsyncDisposable
     private readonly TestVirtualHost? _virtualHost;
     private readonly string _data = Directory.CreateTempSubdirectory("hub-test-").FullName;
 
-    private Deployment(string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, string[][] communes)
+    private Deployment(string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, string[][] communes, IReadOnlyDictionary<string, string?>? settings = null)
     {
         (_database, _virtualHost) = (database, virtualHost);
         GrpcPort = FreePorts.Take();
-        Hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>
+        Hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
             ["ConnectionStrings__Hub"] = database.ConnectionString,
             ["ConnectionStrings__Bus"] = bus.ToString(),
             ["Hub__Territory"] = siren,
             ["Hub__GrpcPort"] = $"{GrpcPort}",
         });
-        Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>
+        Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
             ["ConnectionStrings__Bus"] = bus.ToString(),
             ["Connector__Communes"] = string.Join(',', served),
@@ -48,10 +48,13 @@ internal sealed class Deployment : IAsyncDisposable
     public TestDatabase Database => _database;
 
     /// <summary>A deployment on the shared test servers; nothing of it runs yet.</summary>
-    public static async Task<Deployment> CreateAsync(string siren, params string[][] communes)
+    public static Task<Deployment> CreateAsync(string siren, params string[][] communes) => CreateAsync(new Dictionary<string, string?>(), siren, communes);
+
+    /// <summary>The same with further settings for every service.</summary>
+    public static async Task<Deployment> CreateAsync(IReadOnlyDictionary<string, string?> settings, string siren, params string[][] communes)
     {
         var virtualHost = await TestVirtualHost.CreateAsync();
-        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, communes);
+        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, communes, settings);
     }
 
     /// <summary>A deployment on servers that the test may stop; nothing of it runs yet.</summary>

@@ -47,6 +47,23 @@ public sealed class HubApiTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Given_an_event_that_the_store_cannot_take_When_it_arrives_among_others_Then_it_alone_is_in_quarantine()
+    {
+        // Its personal data would have to be kept beyond the last day that there is.
+        var events = Some.Births(Some.Combourg, 1, 20);
+        events[7] = events[7] with { Time = DateTimeOffset.MaxValue.AddDays(-1) };
+        using var posted = await _deployment.PostAsync(0, Some.Combourg, events);
+        Assert.Equal(HttpStatusCode.Accepted, posted.StatusCode);
+
+        await _deployment.HasEventsAsync(19);
+        using var later = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 21, 1));
+        await _deployment.HasEventsAsync(20);
+
+        Assert.Equal(1, (long)(await _deployment.GetAsync("/api/v1/ingestion"))["items"]![0]!["quarantined"]!);
+        Assert.Equal(8, await _deployment.CountAsync("SELECT position FROM ingestion.quarantine"));
+    }
+
+    [Fact]
     public async Task Given_persons_in_the_events_Then_neither_the_event_store_nor_any_log_names_them()
     {
         using var posted = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, 3));

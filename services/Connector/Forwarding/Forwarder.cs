@@ -20,27 +20,48 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         "hub.events.published", "{event}", "Events that the broker confirmed, by commune; those published again count again");
 
     private readonly Channel<Action<ForwarderState>> _signals = Channel.CreateUnbounded<Action<ForwarderState>>(new() { SingleReader = true });
+    private long _missing;
 
     /// <summary>The hub has answered.</summary>
-    public void Heard(JournalReceipt receipt)
+    public void Heard(JournalReceipt receipt) => _signals.Writer.TryWrite(state =>
     {
         if (receipt.Journal != journal.Id) return;
-        _signals.Writer.TryWrite(state =>
-        {
-            if (receipt.ReceivedThrough > state.Last)
-            {
-                LogAhead(journal.Commune, receipt.ReceivedThrough, state.Last);
-                return;
-            }
+        if (receipt.ReceivedThrough > state.Last) throw new JournalAheadException(receipt.ReceivedThrough);
+        if (receipt.Resend) LogResend(journal.Commune, receipt.ReceivedThrough + 1);
+        state.Heard(receipt.ReceivedThrough, receipt.Resend, clock.GetUtcNow());
+    });
 
-            if (receipt.Resend) LogResend(journal.Commune, receipt.ReceivedThrough + 1);
-            state.Heard(receipt.ReceivedThrough, receipt.Resend, clock.GetUtcNow());
-        });
-    }
-
-    /// <summary>Forwards until cancelled.</summary>
+    /// <summary>Forwards until cancelled. Whatever fails, it begins again from what the journal holds.</summary>
     public async Task RunAsync(CancellationToken stopping)
     {
+        while (!stopping.IsCancellationRequested)
+        {
+            try
+            {
+                await ForwardAsync(stopping);
+            }
+            catch (JournalAheadException ahead)
+            {
+                LogAhead(journal.Commune, ahead.ReceivedThrough, journal.Last);
+                await journal.BeginAnewAsync();
+            }
+            catch (Exception e) when (!stopping.IsCancellationRequested)
+            {
+                LogFailed(journal.Commune, e.GetType().Name, e.Message);
+                await Task.Delay(options.RetryDelay, clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (OperationCanceledException)
+            {
+                // Stopping: what is unconfirmed is published again at the next start.
+            }
+        }
+    }
+
+    private async Task ForwardAsync(CancellationToken stopping)
+    {
+        // What was said of an earlier try means nothing to this one.
+        while (_signals.Reader.TryRead(out _)) continue;
+        var id = journal.Id;
         var state = new ForwarderState(journal.Last, journal.PublishedThrough, journal.ReceivedThrough, clock.GetUtcNow());
         void Grown(long last) => _signals.Writer.TryWrite(s => s.Appended(last));
         journal.Appended += Grown;
@@ -56,25 +77,29 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
                     var events = journal.Read(next, JournalSegment.MaxEvents, JournalSegment.MaxBytes);
                     if (events.Count == 0 || events[0].Position != next)
                     {
-                        LogMissing(journal.Commune, next);
-                        return;
+                        ReportMissing(next);
+                        break;
                     }
 
                     state.Sent(events[^1].Position);
                     _ = PublishAsync(events, stopping);
                 }
 
-                journal.Note(state.Published, state.Received);
+                journal.Note(id, state.Published, state.Received);
             }
-        }
-        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
-        {
-            // Stopping: what is unconfirmed is published again at the next start.
         }
         finally
         {
             journal.Appended -= Grown;
         }
+    }
+
+    // Said once for each position: every signal comes by here.
+    private void ReportMissing(long position)
+    {
+        if (_missing == position) return;
+        _missing = position;
+        LogMissing(journal.Commune, position);
     }
 
     private async Task PublishAsync(IReadOnlyList<StoredEvent> events, CancellationToken stopping)
@@ -135,9 +160,18 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}: the hub asks for the journal again from position {Position}.")]
     private partial void LogResend(CommuneCode commune, long position);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: the hub has the journal through {Through}, but it ends at {Last} here: it is an older copy. Put the newer one back, or move it away so that a new one is begun.")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the hub has the journal through {Through}, but it ends at {Last} here: it is an older copy. It goes on as a new journal.")]
     private partial void LogAhead(CommuneCode commune, long through, long last);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: position {Position} is no longer in the journal, so forwarding stops. The hub was restored to a state older than the journal's retention.")]
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: position {Position} is no longer in the journal, so nothing is forwarded. The hub was restored to a state older than the journal's retention.")]
     private partial void LogMissing(CommuneCode commune, long position);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: forwarding failed ({Fault}) and begins again. {Reason}")]
+    private partial void LogFailed(CommuneCode commune, string fault, string reason);
+
+    /// <summary>The hub has more than the journal.</summary>
+    private sealed class JournalAheadException(long receivedThrough) : Exception
+    {
+        public long ReceivedThrough => receivedThrough;
+    }
 }

@@ -1,7 +1,9 @@
 using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using MassTransit;
+using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Forwarding;
 
@@ -20,7 +22,7 @@ internal sealed class ForwardingOptions
     /// <summary>How long to wait after the broker refused a message.</summary>
     public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>How long events stay in the journal after they were accepted, once the hub has them: as long as a hub may have to be restored from.</summary>
+    /// <summary>How long events stay in the journal after the hub received them: as far back as a hub may have to be restored.</summary>
     public TimeSpan Retention { get; init; } = TimeSpan.FromDays(30);
 }
 
@@ -42,6 +44,8 @@ internal static class Forwarding
                     {
                         endpoint.ConfigureConsumeTopology = false;
                         endpoint.PrefetchCount = 16;
+                        // In order: an older receipt behind a newer one would look like a hub that was restored.
+                        endpoint.ConcurrentMessageLimit = 1;
                         MessageBus.DeclareReliable(endpoint);
                         endpoint.ConfigureConsumer<ReceiptConsumer>(context);
                     });
@@ -61,7 +65,7 @@ internal sealed class ReceiptConsumer(Forwarders forwarders) : IConsumer<Journal
 }
 
 /// <summary>Runs a forwarder for every journal, and deletes what has been received for long enough.</summary>
-internal sealed class Forwarders(Journals journals, IBus bus, ForwardingOptions options, TimeProvider clock, ILogger<Forwarder> logger) : BackgroundService
+internal sealed partial class Forwarders(Journals journals, IBus bus, ForwardingOptions options, TimeProvider clock, ILogger<Forwarder> logger) : BackgroundService
 {
     private readonly Dictionary<string, Forwarder> _byCommune = journals.All.ToDictionary(
         journal => journal.Commune.ToString(), journal => new Forwarder(journal, bus, options, clock, logger));
@@ -74,6 +78,21 @@ internal sealed class Forwarders(Journals journals, IBus bus, ForwardingOptions 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
         Task.WhenAll([.. _byCommune.Values.Select(forwarder => Task.Run(() => forwarder.RunAsync(stoppingToken), CancellationToken.None)), PruneAsync(stoppingToken)]);
 
+    private void Prune(CommuneJournal journal)
+    {
+        try
+        {
+            journal.DeleteReceived(clock.GetUtcNow(), options.Retention);
+        }
+        catch (SqliteException e)
+        {
+            LogNotPruned(journal.Commune, e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: what was received long ago could not be deleted from the journal; it is tried again in an hour. {Reason}")]
+    private partial void LogNotPruned(CommuneCode commune, string reason);
+
     private async Task PruneAsync(CancellationToken stopping)
     {
         using var hourly = new PeriodicTimer(TimeSpan.FromHours(1), clock);
@@ -81,7 +100,7 @@ internal sealed class Forwarders(Journals journals, IBus bus, ForwardingOptions 
         {
             while (await hourly.WaitForNextTickAsync(stopping))
             {
-                foreach (var journal in journals.All) journal.DeleteReceived(clock.GetUtcNow() - options.Retention);
+                foreach (var journal in journals.All) Prune(journal);
             }
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)

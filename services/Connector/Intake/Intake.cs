@@ -1,8 +1,10 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using Microsoft.AspNetCore.Http.HttpResults;
 
@@ -12,6 +14,9 @@ namespace Intercommunalite.Connector.Intake;
 internal static class Intake
 {
     private const int MaxBatch = 10_000;
+
+    // An event must fit into a message, and a batch of messages into the hub's memory.
+    private const int MaxEventBytes = JournalSegment.MaxBytes;
 
     private static readonly Counter<long> s_accepted = Telemetry.Meter.CreateCounter<long>(
         "hub.events.accepted", "{event}", "Events accepted, duplicates not counted, by commune");
@@ -43,6 +48,12 @@ internal static class Intake
     /// <returns>The event, or null when it is not acceptable.</returns>
     public static CloudEvent? Check(JsonElement json, CommuneCode commune, out IReadOnlyList<FieldError> errors)
     {
+        if (JsonMarshal.GetRawUtf8Value(json).Length > MaxEventBytes)
+        {
+            errors = [new("", $"longer than {MaxEventBytes / 1024} KiB")];
+            return null;
+        }
+
         if (!EventReader.TryRead(json, commune, out var read, out errors)) return null;
         if (read.Envelope.Journal is not null) errors = [new("journal", "set by the connector, not by the sender")];
         if (read.Envelope.Position is not null) errors = [.. errors, new("position", "set by the connector, not by the sender")];

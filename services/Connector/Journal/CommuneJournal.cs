@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Threading.Channels;
 using Intercommunalite.Contracts;
@@ -43,6 +44,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
             PRAGMA journal_mode = WAL;
             CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL, published INTEGER NOT NULL, received INTEGER NOT NULL);
             CREATE TABLE IF NOT EXISTS event (position INTEGER PRIMARY KEY, event_id BLOB NOT NULL UNIQUE, accepted_at INTEGER NOT NULL, json BLOB NOT NULL);
+            CREATE TABLE IF NOT EXISTS received_mark (at INTEGER NOT NULL, received INTEGER NOT NULL);
             INSERT INTO journal SELECT lower(hex(randomblob(16))), 0, 0 WHERE NOT EXISTS (SELECT 1 FROM journal);
             """);
         using var command = _writer.CreateCommand();
@@ -63,8 +65,8 @@ internal sealed class CommuneJournal : IAsyncDisposable
     /// <summary>The commune's directory.</summary>
     public string Directory { get; }
 
-    /// <summary>Made when the journal was made.</summary>
-    public Guid Id { get; }
+    /// <summary>Made when the journal was made, or begun anew.</summary>
+    public Guid Id { get; private set; }
 
     /// <summary>Position of the last event; 0 when there is none.</summary>
     public long Last => Volatile.Read(ref _last);
@@ -94,6 +96,18 @@ internal sealed class CommuneJournal : IAsyncDisposable
         return await append.Done.Task.WaitAsync(cancellation);
     }
 
+    /// <summary>
+    /// Makes a new journal of what is here: a new id, positions from 1. For a journal restored from an older copy, whose next
+    /// positions the hub has with other events: under the old id it would drop them as duplicates. What it has of these events
+    /// it knows by their ids.
+    /// </summary>
+    public async Task BeginAnewAsync()
+    {
+        var done = new TaskCompletionSource<IReadOnlyList<Posted>>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await _appends.Writer.WriteAsync(new Append(null, done));
+        await done.Task;
+    }
+
     /// <summary>Events from a position on, within the limits; at least one, if there is one.</summary>
     public IReadOnlyList<StoredEvent> Read(long from, int maxEvents, int maxBytes)
     {
@@ -107,10 +121,11 @@ internal sealed class CommuneJournal : IAsyncDisposable
         var bytes = 0;
         while (reader.Read())
         {
-            var json = reader.GetFieldValue<byte[]>(1);
+            var position = reader.GetInt64(0);
+            var json = Placed(reader.GetFieldValue<byte[]>(1), position);
             bytes += json.Length;
             if (events.Count > 0 && bytes > maxBytes) break;
-            events.Add(new StoredEvent(reader.GetInt64(0), json));
+            events.Add(new StoredEvent(position, json));
         }
 
         return events;
@@ -127,33 +142,54 @@ internal sealed class CommuneJournal : IAsyncDisposable
     }
 
     /// <summary>
-    /// Notes how far the broker and the hub have come. Written without waiting for the disk: after a crash an older note only
-    /// means that some events are published again.
+    /// Notes how far the broker and the hub have come. Written without waiting for the disk (synchronous NORMAL: in write-ahead
+    /// mode only checkpoints wait for it): after a crash an older note only means that some events are published again.
     /// </summary>
-    public void Note(long published, long received)
+    /// <param name="id">Journal that it is about; a note about one that was since begun anew is dropped.</param>
+    /// <param name="published">Every position up to here is with the broker.</param>
+    /// <param name="received">Every position up to here is with the hub.</param>
+    public void Note(Guid id, long published, long received)
     {
+        if (id != Id) return;
         if (published == PublishedThrough && received == ReceivedThrough) return;
         Volatile.Write(ref _published, published);
         Volatile.Write(ref _received, received);
         using var connection = OpenConnection();
         using var command = connection.CreateCommand();
-        command.CommandText = "PRAGMA synchronous = OFF; UPDATE journal SET published = $published, received = $received; PRAGMA synchronous = FULL;";
+        command.CommandText = "PRAGMA synchronous = NORMAL; UPDATE journal SET published = $published, received = $received WHERE id = $id; PRAGMA synchronous = FULL;";
+        command.Parameters.AddWithValue("$id", id.ToString("N"));
         command.Parameters.AddWithValue("$published", published);
         command.Parameters.AddWithValue("$received", received);
         command.ExecuteNonQuery();
     }
 
-    /// <summary>Deletes events that were accepted before a time and that the hub has; the last one stays, as it holds the position.</summary>
+    /// <summary>
+    /// Deletes events that the hub has had for long enough, and notes how far it has them now; to be called every now and then.
+    /// The last event stays, as it holds the position.
+    /// </summary>
+    /// <param name="now">The time.</param>
+    /// <param name="retention">How long events stay after they were received.</param>
     /// <returns>How many were deleted.</returns>
-    public int DeleteReceived(DateTimeOffset acceptedBefore)
+    public int DeleteReceived(DateTimeOffset now, TimeSpan retention)
     {
         using var connection = OpenConnection();
+        using var transaction = connection.BeginTransaction();
         using var command = connection.CreateCommand();
-        command.CommandText = "DELETE FROM event WHERE position <= $received AND position < $last AND accepted_at < $before";
-        command.Parameters.AddWithValue("$received", ReceivedThrough);
+        command.CommandText = """
+            DELETE FROM event WHERE position < $last AND position <= (SELECT max(received) FROM received_mark WHERE at <= $before);
+            """;
+        command.Parameters.AddWithValue("$before", (now - retention).ToUnixTimeMilliseconds());
         command.Parameters.AddWithValue("$last", Last);
-        command.Parameters.AddWithValue("$before", acceptedBefore.ToUnixTimeMilliseconds());
-        return command.ExecuteNonQuery();
+        var deleted = command.ExecuteNonQuery();
+        command.CommandText = """
+            DELETE FROM received_mark WHERE at <= $before AND received < (SELECT max(received) FROM received_mark WHERE at <= $before);
+            INSERT INTO received_mark VALUES ($now, $received);
+            """;
+        command.Parameters.AddWithValue("$now", now.ToUnixTimeMilliseconds());
+        command.Parameters.AddWithValue("$received", ReceivedThrough);
+        command.ExecuteNonQuery();
+        transaction.Commit();
+        return deleted;
     }
 
     public async ValueTask DisposeAsync()
@@ -172,9 +208,17 @@ internal sealed class CommuneJournal : IAsyncDisposable
             var events = 0;
             while (events < MaxEventsPerCommit && _appends.Reader.TryRead(out var append))
             {
+                if (append.Events is null)
+                {
+                    Rename(append.Done);
+                    continue;
+                }
+
                 together.Add(append);
                 events += append.Events.Count;
             }
+
+            if (together.Count == 0) continue;
 
             try
             {
@@ -208,13 +252,13 @@ internal sealed class CommuneJournal : IAsyncDisposable
         var wanted = find.Parameters.Add("$id", SqliteType.Blob);
         foreach (var append in together)
         {
-            var places = new List<Posted>(append.Events.Count);
+            var places = new List<Posted>(append.Events!.Count);
             foreach (var accepted in append.Events)
             {
                 var key = accepted.EventId.ToByteArray(bigEndian: true);
                 position.Value = last + 1;
                 id.Value = key;
-                json.Value = JsonSerializer.SerializeToUtf8Bytes(accepted with { Journal = Id, Position = last + 1 }, ContractJson.Options);
+                json.Value = JsonSerializer.SerializeToUtf8Bytes(accepted, ContractJson.Options);
                 if (insert.ExecuteNonQuery() == 1)
                 {
                     places.Add(new Posted(accepted.Id, ++last, false));
@@ -231,6 +275,41 @@ internal sealed class CommuneJournal : IAsyncDisposable
 
         transaction.Commit();
         return (placed, last);
+    }
+
+    // Journal and position stand beside the event on disk, and are written into it when it is read: they may change.
+    private byte[] Placed(byte[] json, long position) =>
+        [.. json.AsSpan()[..^1], .. Encoding.UTF8.GetBytes($",\"journal\":\"{Id}\",\"position\":{position}}}")];
+
+    private void Rename(TaskCompletionSource<IReadOnlyList<Posted>> done)
+    {
+        try
+        {
+            var id = Guid.NewGuid();
+            using (var transaction = _writer.BeginTransaction())
+            {
+                // By way of negative numbers, so that no two rows ever have the same.
+                Execute($"""
+                    UPDATE event SET position = (SELECT min(position) FROM event) - 1 - position;
+                    UPDATE event SET position = -position;
+                    UPDATE journal SET id = '{id:N}', published = 0, received = 0;
+                    DELETE FROM received_mark;
+                    """);
+                transaction.Commit();
+            }
+
+            using var command = _writer.CreateCommand();
+            command.CommandText = "SELECT coalesce(max(position), 0) FROM event";
+            Volatile.Write(ref _last, (long)command.ExecuteScalar()!);
+            Volatile.Write(ref _published, 0);
+            Volatile.Write(ref _received, 0);
+            Id = id;
+            done.SetResult([]);
+        }
+        catch (Exception e)
+        {
+            done.SetException(e);
+        }
     }
 
     private SqliteConnection OpenConnection()
@@ -250,5 +329,6 @@ internal sealed class CommuneJournal : IAsyncDisposable
         command.ExecuteNonQuery();
     }
 
-    private readonly record struct Append(IReadOnlyList<CloudEvent> Events, TaskCompletionSource<IReadOnlyList<Posted>> Done);
+    // Without events: begin anew.
+    private readonly record struct Append(IReadOnlyList<CloudEvent>? Events, TaskCompletionSource<IReadOnlyList<Posted>> Done);
 }

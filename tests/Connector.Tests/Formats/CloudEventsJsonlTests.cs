@@ -84,7 +84,7 @@ public sealed class CloudEventsJsonlTests
     {
         var rejected = await RejectedAsync(SampleEvents.Json("1", json =>
         {
-            for (var i = 0; i < 1_000; i++) json["data"]![$"{new string('x', 500)}{i}"] = i;
+            for (var i = 0; i < 400; i++) json["data"]![$"{new string('x', 500)}{i}"] = i;
         }));
 
         Assert.InRange(rejected.Faults.Count, 1, 50);

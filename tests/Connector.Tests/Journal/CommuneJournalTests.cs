@@ -54,7 +54,7 @@ public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
     {
         var id = _journal.Id;
         await AppendAsync("a", "b");
-        _journal.Note(published: 2, received: 1);
+        _journal.Note(_journal.Id, published: 2, received: 1);
 
         await _journal.DisposeAsync();
         _journal = Open();
@@ -104,21 +104,46 @@ public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
-    public async Task Given_old_events_When_the_received_are_deleted_Then_what_is_unreceived_stays_and_the_last_too()
+    public async Task Given_events_received_long_ago_When_they_are_deleted_Then_what_was_received_since_stays_and_the_last_too()
     {
-        await AppendAsync("a", "b", "c");
-        var later = DateTimeOffset.UtcNow.AddMinutes(1);
+        var (start, retention) = (DateTimeOffset.UtcNow, TimeSpan.FromDays(30));
+        await AppendAsync("a", "b", "c", "d");
+        _journal.Note(_journal.Id, published: 4, received: 2);
+        Assert.Equal(0, _journal.DeleteReceived(start, retention));
+        _journal.Note(_journal.Id, published: 4, received: 4);
+        Assert.Equal(0, _journal.DeleteReceived(start.AddDays(29), retention));
 
-        _journal.Note(published: 3, received: 2);
-        Assert.Equal(0, _journal.DeleteReceived(DateTimeOffset.UtcNow.AddMinutes(-1)));
-        Assert.Equal(2, _journal.DeleteReceived(later));
-        Assert.Equal(["c"], Ids());
+        Assert.Equal(2, _journal.DeleteReceived(start.AddDays(31), retention));
+        Assert.Equal(["c", "d"], Ids());
 
-        _journal.Note(published: 3, received: 3);
-        Assert.Equal(0, _journal.DeleteReceived(later));
+        Assert.Equal(1, _journal.DeleteReceived(start.AddDays(60), retention));
+        Assert.Equal(["d"], Ids());
         await _journal.DisposeAsync();
         _journal = Open();
-        Assert.Equal([new("d", 4, false)], await AppendAsync("d"));
+        Assert.Equal([new("e", 5, false)], await AppendAsync("e"));
+    }
+
+    [Fact]
+    public async Task Given_an_older_copy_of_a_journal_When_it_is_begun_anew_Then_its_events_have_a_new_id_and_positions_from_one()
+    {
+        await AppendAsync("a", "b", "c", "d");
+        _journal.Note(_journal.Id, published: 4, received: 4);
+        _journal.DeleteReceived(DateTimeOffset.UtcNow, TimeSpan.Zero);
+        _journal.DeleteReceived(DateTimeOffset.UtcNow.AddDays(1), TimeSpan.Zero);
+        await AppendAsync("e");
+        var before = _journal.Id;
+
+        await _journal.BeginAnewAsync();
+
+        Assert.NotEqual(before, _journal.Id);
+        Assert.Equal((2L, 0L, 0L), (_journal.Last, _journal.PublishedThrough, _journal.ReceivedThrough));
+        var json = JsonElement.Parse(_journal.Read(2, 1, int.MaxValue)[0].Json);
+        Assert.Equal(("e", _journal.Id.ToString(), 2L), (json.GetProperty("id").GetString(), json.GetProperty("journal").GetString(), json.GetProperty("position").GetInt64()));
+        Assert.Equal([new("d", 1, true), new("f", 3, false)], await AppendAsync("d", "f"));
+        var id = _journal.Id;
+        await _journal.DisposeAsync();
+        _journal = Open();
+        Assert.Equal((id, 3L), (_journal.Id, _journal.Last));
     }
 
     [Fact]
@@ -129,7 +154,7 @@ public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
         await AppendAsync("a", "b");
 
         Assert.InRange(_journal.OldestUnreceivedAt()!.Value, before, DateTimeOffset.UtcNow);
-        _journal.Note(published: 2, received: 2);
+        _journal.Note(_journal.Id, published: 2, received: 2);
         Assert.Null(_journal.OldestUnreceivedAt());
     }
 

@@ -84,7 +84,9 @@ public sealed class RealFilesTests(ITestOutputHelper output)
         var served = Communes.Split(',').ToHashSet();
         var current = System.IO.File.ReadLines(former).Skip(1).Select(line => line.Split(';')).ToLookup(row => row[0], row => row[3]);
         return System.IO.File.ReadLines(csv, Encoding.UTF8).Skip(1)
-            .Select(line => line.Split("\";\""))
+            .Select(line => line[1..^1].Split("\";\""))
+            // Ajaccio, before Corsica was two départements.
+            .Select(row => row[7] == "20004" ? [.. row[..7], "2A004"] : row)
             .Select(row => (Commune: served.Contains(row[7]) ? row[7] : current[row[7]].FirstOrDefault(""), Month: row[6][4..6]))
             .Where(death => served.Contains(death.Commune))
             .CountBy(death => (death.Commune, death.Month == "00" ? "1970" : $"1970-{death.Month}"))
