@@ -10,15 +10,10 @@ public sealed class BordeauxDeathsTests(ITestOutputHelper output)
 {
     private const string BordeauxMetropole = "243300316";
 
-    [Fact]
+    [SharedDataFact]
     public async Task Given_the_deaths_of_1970_When_imported_in_both_layouts_Then_the_figures_are_those_of_the_file()
     {
-        if (SharedData.File("deaths", "deaths-1970.csv") is not { } csv || SharedData.File("deaths", "deaths-1970.txt") is not { } fixedWidth)
-        {
-            output.WriteLine("Not run: the folder of shared data is not beside the repository.");
-            return;
-        }
-
+        var (csv, fixedWidth) = (SharedData.File("deaths", "deaths-1970.csv")!, SharedData.File("deaths", "deaths-1970.txt")!);
         await using var deployment = await (await Deployment.CreateAsync(BordeauxMetropole, Deployment.CommunesOf(BordeauxMetropole))).StartAsync();
         var expected = Count(csv);
 

@@ -68,16 +68,17 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
     }
 
     [Theory]
-    [InlineData("x", "")]
-    [InlineData("-1", "")]
-    [InlineData("", "fr.%")]
-    public async Task Given_a_wrong_cursor_or_filter_Then_the_call_says_so(string cursor, string type)
+    [InlineData("x", "", StatusCode.InvalidArgument)]
+    [InlineData("-1", "", StatusCode.InvalidArgument)]
+    [InlineData("", "fr.%", StatusCode.InvalidArgument)]
+    [InlineData("1000000", "", StatusCode.OutOfRange)]
+    public async Task Given_a_wrong_cursor_or_filter_Then_the_call_says_so(string cursor, string type, StatusCode status)
     {
         using var channel = GrpcChannel.ForAddress($"http://127.0.0.1:{_deployment.GrpcPort}");
         var request = new ReadRequest { Cursor = cursor, Filter = new Filter() };
         if (type.Length > 0) request.Filter.Types_.Add(type);
         var error = await Assert.ThrowsAsync<RpcException>(async () => await new Feed.FeedClient(channel).ReadAsync(request));
-        Assert.Equal(StatusCode.InvalidArgument, error.StatusCode);
+        Assert.Equal(status, error.StatusCode);
     }
 
     private async Task<List<string>> ReadAsync(string generated, string cursor, int count) =>

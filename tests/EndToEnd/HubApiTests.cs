@@ -38,11 +38,15 @@ public sealed class HubApiTests : IAsyncLifetime
         using var posted = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, 50));
         await _deployment.HasEventsAsync(50);
 
-        await _deployment.IntercoAsync("projections", "rebuild", "civil-records");
-        using var meanwhile = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 51, 1));
-        await _deployment.HasEventsAsync(51);
+        await _deployment.Database.ExecuteAsync("UPDATE civil_records.indicator SET births = 999; DELETE FROM civil_records.act");
 
-        Assert.Equal(51, (int)(await ItemAsync("civil-records/indicators?by=commune"))["births"]!);
+        var rebuild = _deployment.IntercoAsync("projections", "rebuild", "civil-records");
+        using var meanwhile = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 51, 1));
+        Assert.Equal(HttpStatusCode.Accepted, meanwhile.StatusCode);
+        Assert.NotNull(await _deployment.GetAsync("/api/v1/civil-records/indicators"));
+        await rebuild;
+
+        await Eventually.Equal(51, async () => (int)(await ItemAsync("civil-records/indicators?by=commune"))["births"]!);
         Assert.Equal("completed", (string)(await _deployment.GetAsync("/api/v1/admin/projections/civil-records"))["rebuild"]!["state"]!);
     }
 

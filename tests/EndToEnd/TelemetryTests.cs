@@ -75,7 +75,7 @@ public sealed class TelemetryTests
         }
 
         /// <summary>Names of the spans of a trace.</summary>
-        public IReadOnlyList<string> SpansOf(string traceId)
+        public List<string> SpansOf(string traceId)
         {
             // A Span of opentelemetry-proto begins with trace_id (field 1, 16 bytes).
             byte[] start = [0x0A, 0x10, .. Convert.FromHexString(traceId)];
@@ -93,17 +93,35 @@ public sealed class TelemetryTests
             return names;
         }
 
-        // Behind trace_id come span_id (field 2), trace_state (3), parent_span_id (4), all short, and then the name (5).
+        // The name is field 5; the fields before it, in whatever order, are passed over by their wire type.
         private static string NameOf(ReadOnlySpan<byte> span)
         {
-            const byte Name = 0x2A;
-            while (span.Length > 2 && (span[0] & 7) == 2 && span.Length >= span[1] + 2)
+            while (span.Length > 0)
             {
-                if (span[0] == Name) return Encoding.UTF8.GetString(span.Slice(2, span[1]));
-                span = span[(span[1] + 2)..];
+                var tag = Varint(ref span);
+                var length = (tag & 7) switch { 1 => 8, 2 => Varint(ref span), 5 => 4, _ => 0 };
+                if ((tag & 7) == 0) Varint(ref span);
+                if (length > span.Length) break;
+                if (tag == ((5 << 3) | 2)) return Encoding.UTF8.GetString(span[..length]);
+                span = span[length..];
             }
 
             return "";
+        }
+
+        private static int Varint(ref ReadOnlySpan<byte> bytes)
+        {
+            var (value, shift) = (0L, 0);
+            while (bytes.Length > 0)
+            {
+                var next = bytes[0];
+                bytes = bytes[1..];
+                value |= (long)(next & 0x7F) << shift;
+                shift += 7;
+                if (next < 0x80) break;
+            }
+
+            return (int)Math.Min(value, int.MaxValue);
         }
 
         public ValueTask DisposeAsync() => app.DisposeAsync();

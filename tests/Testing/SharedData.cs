@@ -24,6 +24,9 @@ public static class SharedData
         return System.IO.File.Exists(path) ? path : null;
     }
 
+    /// <summary>Why tests on the shared files cannot run; null when they can.</summary>
+    public static string? Missing { get; } = Directory is null ? "The folder of shared sample files is not beside the repository." : null;
+
     private static string? Find()
     {
         var path = Path.GetFullPath(RepositoryRoot.Combine("..", "shared", "data"));

@@ -100,8 +100,7 @@ internal sealed partial class OverviewSource(
             var overview = await Overview.ReadAsync(database, territory, clock.Today, patience.Token);
             Show(overview, await simulated.LookAsync(overview.HighWater, patience.Token));
         }
-        catch (Exception e) when (e is NpgsqlException or TimeoutException
-            || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        catch (Exception e) when (!cancellation.IsCancellationRequested)
         {
             if (Shown.Freshness != Freshness.Away) LogAway(e.Message);
             Publish(Shown with { Freshness = Freshness.Away });

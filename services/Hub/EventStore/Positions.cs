@@ -17,6 +17,7 @@ internal sealed class Positions : BackgroundService
     private readonly NpgsqlDataSource _database;
     private readonly StoreSchema _schema;
     private FrozenDictionary<string, long> _byName = FrozenDictionary<string, long>.Empty;
+    private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _moved = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Positions(NpgsqlDataSource database, StoreSchema schema, IDocumentStore store)
@@ -31,6 +32,9 @@ internal sealed class Positions : BackgroundService
 
     /// <summary>Every event up to here is in the store for good.</summary>
     public long HighWater => Volatile.Read(ref _byName).GetValueOrDefault("HighWaterMark");
+
+    /// <summary>Done once the positions were looked up a first time.</summary>
+    public Task Known => _known.Task;
 
     /// <summary>Done when any position has changed.</summary>
     public Task Moved => Volatile.Read(ref _moved).Task;
@@ -53,7 +57,7 @@ internal sealed class Positions : BackgroundService
                 {
                     await LookAsync(stoppingToken);
                 }
-                catch (NpgsqlException)
+                catch (Exception e) when (e is not OperationCanceledException)
                 {
                     // The database is away: the last positions stay, health tells.
                 }
@@ -73,8 +77,9 @@ internal sealed class Positions : BackgroundService
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) found[reader.GetString(0)] = reader.GetInt64(1);
         var before = _byName;
-        if (found.Count == before.Count && found.All(pair => before.TryGetValue(pair.Key, out var old) && old == pair.Value)) return;
+        if (_known.Task.IsCompleted && found.Count == before.Count && found.All(pair => before.TryGetValue(pair.Key, out var old) && old == pair.Value)) return;
         Volatile.Write(ref _byName, found.ToFrozenDictionary());
+        _known.TrySetResult();
         Interlocked.Exchange(ref _moved, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
     }
 

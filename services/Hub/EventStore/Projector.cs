@@ -25,6 +25,7 @@ internal sealed partial class Projector(
 
     private readonly ConcurrentDictionary<string, string> _errors = new();
     private string? _rebuilding;
+    private Task _rebuild = Task.CompletedTask;
 
     /// <summary>Why a projection is paused on this node; null while it runs.</summary>
     public string? ErrorOf(string projection) => _errors.GetValueOrDefault(projection);
@@ -69,6 +70,8 @@ internal sealed partial class Projector(
         }
         finally
         {
+            await leading.CancelAsync();
+            await _rebuild;
             await daemon.StopAllAsync();
         }
     }
@@ -97,7 +100,7 @@ internal sealed partial class Projector(
         if (_rebuilding is null && await RebuildRequests.NextAsync(database, cancellation) is { } requested)
         {
             _rebuilding = requested;
-            _ = RebuildAsync(daemon, requested, cancellation);
+            _rebuild = RebuildAsync(daemon, requested, cancellation);
         }
     }
 
@@ -117,6 +120,15 @@ internal sealed partial class Projector(
             LogRebuildFailed(projection, e.Message);
         }
 
+        // A node that stops, or no longer leads, leaves the rebuild to the next one.
+        if (!cancellation.IsCancellationRequested) await NoteEndAsync(projection, error);
+
+        // The next look starts the projection again where the rebuild ended.
+        _rebuilding = null;
+    }
+
+    private async Task NoteEndAsync(string projection, string? error)
+    {
         try
         {
             await RebuildRequests.FinishAsync(database, projection, error, CancellationToken.None);
@@ -125,9 +137,6 @@ internal sealed partial class Projector(
         {
             LogRebuildFailed(projection, e.Message);
         }
-
-        // The next look starts the projection again where the rebuild ended.
-        _rebuilding = null;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "This node runs the projections.")]

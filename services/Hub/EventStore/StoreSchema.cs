@@ -42,14 +42,15 @@ internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource
                 _applied.SetResult();
                 return;
             }
-            catch (Exception e) when (e is NpgsqlException or TimeoutException or System.Net.Sockets.SocketException)
+            catch (Exception e)
             {
+                // Not there yet, or another node is at it: in either case the next try tells.
                 LogUnavailable(e.Message);
                 await Task.Delay(s_retryDelay, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The database is not to be had yet: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The database's schema could not be brought up to date yet: {Reason}")]
     private partial void LogUnavailable(string reason);
 }

@@ -11,7 +11,7 @@ using NpgsqlTypes;
 namespace Intercommunalite.Hub.Feeds;
 
 /// <summary>The feed of events over gRPC, in the order of the store, never beyond its high-water mark.</summary>
-internal sealed class FeedService(NpgsqlDataSource database, Positions positions, StoreSchema schema) : Feed.FeedBase
+internal sealed class FeedService(NpgsqlDataSource database, Positions positions) : Feed.FeedBase
 {
     private const int PageSize = 500;
     private const int MaxLimit = 1000;
@@ -23,7 +23,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         if (request.Limit is < 0 or > MaxLimit) throw Invalid($"limit: 1 to {MaxLimit} expected.");
         var after = Position(request.Cursor);
         var filter = FeedFilter.From(request.Filter);
-        await schema.Applied.WaitAsync(context.CancellationToken);
+        await CheckAsync(after, context.CancellationToken);
         var page = await PageAsync(after, filter, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
@@ -33,7 +33,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     {
         var after = Position(request.Cursor);
         var filter = FeedFilter.From(request.Filter);
-        await schema.Applied.WaitAsync(context.CancellationToken);
+        await CheckAsync(after, context.CancellationToken);
         bool? caughtUp = null;
         try
         {
@@ -58,6 +58,16 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         {
             // The subscriber went away.
         }
+    }
+
+    // A cursor ahead of the store comes from another store, or from before a restore: waiting there would pass over events in silence.
+    private async Task CheckAsync(long after, CancellationToken cancellation)
+    {
+        await positions.Known.WaitAsync(cancellation);
+        if (after <= positions.HighWater) return;
+        await using var command = database.CreateCommand("SELECT coalesce(max(last_seq_id), 0) FROM hub.mt_event_progression WHERE name = 'HighWaterMark'");
+        var high = (long)(await command.ExecuteScalarAsync(cancellation))!;
+        if (after > high) throw new RpcException(new Status(StatusCode.OutOfRange, $"cursor: ahead of this feed, which ends at {high}. The hub was restored, or it is another one: read again from an earlier cursor."));
     }
 
     /// <summary>Events after a position, at most so many, and the position that was looked through.</summary>

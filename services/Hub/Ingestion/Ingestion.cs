@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Threading.Channels;
+using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults;
@@ -19,18 +20,26 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 {
     private const int MaxEventsTogether = 4_000;
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(1);
 
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
 
     private readonly Channel<Arrival> _arrivals = Channel.CreateBounded<Arrival>(new BoundedChannelOptions(256) { SingleReader = true });
     private readonly List<Arrival> _held = [];
+    private readonly Dictionary<(string Commune, Guid Journal), (long Through, DateTimeOffset Since)> _gaps = [];
     private readonly ResendPace _resends = new(TimeSpan.FromSeconds(5));
 
     /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
     {
+        // No connector of ours sends such a one; dropping it costs nothing, since a journal's positions tell what is missing.
+        if (segment.Events is null or [] || segment.FirstPosition < 1 || !CommuneCode.TryParse(segment.Commune, out _))
+        {
+            LogNoSegment();
+            return;
+        }
+
         var arrival = new Arrival(segment, IncomingEvent.Of(segment), new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
         await _arrivals.Writer.WriteAsync(arrival, cancellation);
         await arrival.Done.Task.WaitAsync(cancellation);
@@ -84,9 +93,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             {
                 arrival.Done.SetResult();
             }
-            else if (arrival.HeldSince is not { } since || clock.GetUtcNow() - since < s_heldFor)
+            else if (IsNew(journal, received[journal]))
             {
-                _held.Add(arrival with { HeldSince = arrival.HeldSince ?? clock.GetUtcNow() });
+                _held.Add(arrival);
             }
             else
             {
@@ -96,6 +105,14 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
 
         foreach (var ((commune, journal), through) in received) Answer(commune, journal, through, missing.Contains((commune, journal)));
+    }
+
+    // The clock is the gap's, not the message's: once a gap has lasted, what is beyond it is dropped as it comes, so that it
+    // does not keep the other communes' messages waiting.
+    private bool IsNew((string Commune, Guid Journal) journal, long through)
+    {
+        if (!_gaps.TryGetValue(journal, out var gap) || gap.Through != through) _gaps[journal] = gap = (through, clock.GetUtcNow());
+        return clock.GetUtcNow() - gap.Since < s_heldFor;
     }
 
     private async Task<Dictionary<(string Commune, Guid Journal), long>> StoreAsync(IncomingEvents work, CancellationToken stopping)
@@ -114,7 +131,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                 foreach (var (journal, through) in outcome.ReceivedThrough) received[journal] = through;
                 work.Stored();
             }
-            catch (Exception e) when (IsTransient(e))
+            catch (Exception e) when (e is not OperationCanceledException && !IsOfAnEvent(e))
             {
                 LogUnavailable(e.Message);
                 await Task.Delay(s_retryDelay, clock, stopping);
@@ -161,7 +178,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     {
         try
         {
-            var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(Contracts.CommuneCode.Parse(receipt.Commune))}"));
+            var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(CommuneCode.Parse(receipt.Commune))}"));
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30), clock);
             await commune.Send(receipt, limit.Token);
         }
@@ -171,14 +188,17 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
     }
 
-    private static bool IsTransient(Exception e) => e switch
+    // Whether what failed is what an event holds: wrong data (class 22), a broken constraint (23) or a limit (54). All else is
+    // the database's or ours, and no reason to put an event aside. An event that is stored already (23505) is known on the next try.
+    private static bool IsOfAnEvent(Exception e) => e switch
     {
-        PostgresException postgres => postgres.IsTransient || postgres.SqlState is ['5', '7', ..] or ['5', '3', ..] or ['0', '8', ..] or ['4', '0', ..] or "25006",
-        NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException => true,
-        _ => e.InnerException is { } inner && IsTransient(inner),
+        PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,
+        PostgresException postgres => postgres.SqlState is ['2', '2' or '3', ..] or ['5', '4', ..],
+        NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException => false,
+        _ => e.InnerException is not { } inner || IsOfAnEvent(inner),
     };
 
-    private sealed record Arrival(JournalSegment Segment, IncomingEvent[] Events, TaskCompletionSource Done, DateTimeOffset? HeldSince = null);
+    private sealed record Arrival(JournalSegment Segment, IncomingEvent[] Events, TaskCompletionSource Done);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);
@@ -191,6 +211,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}, journal {Journal}: position {Position} is missing; the journal is asked for again from there.")]
     private partial void LogGap(string commune, Guid journal, long position);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A message on the ingestion queue is no journal segment; it is dropped.")]
+    private partial void LogNoSegment();
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Commune}: a receipt was not sent. {Reason}")]
     private partial void LogReceiptLost(string commune, string reason);

@@ -9,9 +9,9 @@ namespace Intercommunalite.Connector.Formats.InseeDeaths;
 /// <remarks>
 /// Place, date and act number do not: in real files two persons share them. So the subject ends with a hash of who died, and the
 /// id is a hash of the whole record. Neither has a secret key, since a commune that has lost its journal must make the same ids
-/// again. Whoever already has the whole record can therefore find its event; nobody can read the record out of it, and nothing
-/// shorter than the record (a name, a birth date) can be looked up. The subject's hash is cut to 48 bits: ample within a commune
-/// and a year.
+/// again. Nobody can read a record out of them; but whoever knows someone's name, sex, birth date and birth place can confirm
+/// that an event is that person's death, which the public file says as well. The subject's hash is cut to 48 bits: ample within
+/// a commune and a year.
 /// </remarks>
 internal static class DeathKey
 {

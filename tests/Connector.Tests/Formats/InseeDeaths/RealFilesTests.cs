@@ -13,7 +13,7 @@ public sealed class RealFilesTests(ITestOutputHelper output)
 {
     private const string Communes = "69123,75056,13055,33063,35238,59350,2A004,49007";
 
-    [Fact]
+    [SharedDataFact]
     public async Task Given_the_year_in_both_layouts_When_it_is_read_Then_every_death_has_the_same_ids_in_both()
     {
         if (File("deaths-1970.csv") is not { } csv || File("deaths-1970.txt") is not { } fixedWidth) return;
@@ -33,7 +33,7 @@ public sealed class RealFilesTests(ITestOutputHelper output)
         output.WriteLine($"{one.Count} deaths: {events.Count} events with as many ids and subjects, {one.Count - events.Count} of no commune of today.");
     }
 
-    [Theory]
+    [SharedDataTheory]
     [InlineData("deaths-1970.csv")]
     [InlineData("deaths-1970.txt")]
     public async Task Given_a_connector_of_some_communes_When_the_year_is_posted_Then_each_has_its_deaths_by_month(string name)
@@ -54,7 +54,7 @@ public sealed class RealFilesTests(ITestOutputHelper output)
         Assert.Equal(expected, Communes.Split(',').SelectMany(commune => app.Events(commune).Select(json => (commune, Period(json)))).CountBy(key => key).ToDictionary());
     }
 
-    [Fact]
+    [SharedDataFact]
     public async Task Given_the_year_in_one_layout_When_it_is_posted_in_the_other_Then_all_are_duplicates()
     {
         if (File("deaths-1970.csv") is not { } csv || File("deaths-1970.txt") is not { } fixedWidth) return;
