@@ -34,7 +34,7 @@ internal sealed class Deployment : IAsyncDisposable
         {
             ["ConnectionStrings__Bus"] = bus.ToString(),
             ["Connector__Communes"] = string.Join(',', served),
-            ["Connector__DataDirectory"] = Path.Combine(_data, $"{index}"),
+            ["Connector__DataDirectory"] = DataOf(index),
             ["Forwarding__Patience"] = "00:00:02",
         }))];
     }
@@ -46,6 +46,9 @@ internal sealed class Deployment : IAsyncDisposable
     public IReadOnlyList<ServiceProcess> Connectors { get; }
 
     public TestDatabase Database => _database;
+
+    /// <summary>Where a connector keeps its data.</summary>
+    public string DataOf(int connector) => Path.Combine(_data, $"{connector}");
 
     /// <summary>A deployment on the shared test servers; nothing of it runs yet.</summary>
     public static Task<Deployment> CreateAsync(string siren, params string[][] communes) => CreateAsync(new Dictionary<string, string?>(), siren, communes);

@@ -70,6 +70,39 @@ public sealed class NothingLostTests
         await deployment.HasEventsAsync((2 * Batches * 200) + 1);
     }
 
+    [Fact]
+    public async Task Given_a_connector_restored_from_an_older_copy_When_it_accepts_events_Then_none_is_taken_for_one_that_it_had_since()
+    {
+        await using var deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique, [Some.Combourg])).StartAsync();
+        var (data, copy) = (deployment.DataOf(0), deployment.DataOf(1));
+        await AcceptedAsync(deployment, Some.Combourg, 1, 10);
+        await deployment.HasEventsAsync(10);
+        await deployment.Connectors[0].StopAsync();
+        Copy(data, copy);
+        await deployment.Connectors[0].StartAsync();
+        await AcceptedAsync(deployment, Some.Combourg, 11, 10);
+        await deployment.HasEventsAsync(20);
+        await deployment.Connectors[0].StopAsync();
+        Directory.Delete(data, recursive: true);
+        Copy(copy, data);
+
+        await deployment.Connectors[0].StartAsync();
+        await AcceptedAsync(deployment, Some.Combourg, 21, 5);
+
+        await deployment.HasEventsAsync(25);
+        Assert.Equal(25, (await deployment.GetAsync("/api/v1/civil-records/indicators"))["items"]!.AsArray().Sum(item => (int)item!["births"]!));
+
+        static void Copy(string from, string to)
+        {
+            foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories))
+            {
+                var target = Path.Combine(to, Path.GetRelativePath(from, file));
+                Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+                File.Copy(file, target);
+            }
+        }
+    }
+
     private static async Task AcceptedAsync(Deployment deployment, string commune, int first, int count, int connector = 0)
     {
         using var response = await deployment.PostAsync(connector, commune, Some.Births(commune, first, count));

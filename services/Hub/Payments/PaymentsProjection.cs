@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Payments;
@@ -17,8 +18,17 @@ namespace Intercommunalite.Hub.Payments;
 /// <param name="Reduced">By how much it was reduced.</param>
 /// <param name="Cancelled">Whether it was cancelled whole.</param>
 /// <param name="Collected">Amount collected, less what was refunded.</param>
+/// <param name="Early">Money that moved before the invoice was known (<see cref="Money"/>), counted under no service until then.</param>
 internal sealed record Invoice(
-    string Commune, string Subject, string Service = "", string Period = "", long Issued = 0, long Reduced = 0, bool Cancelled = false, long Collected = 0)
+    string Commune,
+    string Subject,
+    string Service = "",
+    string Period = "",
+    long Issued = 0,
+    long Reduced = 0,
+    bool Cancelled = false,
+    long Collected = 0,
+    string[]? Early = null)
 {
     /// <summary>What is owed in the end.</summary>
     [JsonIgnore]
@@ -31,6 +41,21 @@ internal sealed record Invoice(
     /// <summary>What was paid beyond what is owed.</summary>
     [JsonIgnore]
     public long Overpaid => Period.Length == 0 ? 0 : Math.Max(0, Collected - Due);
+}
+
+/// <summary>Money that moved.</summary>
+/// <param name="Kind">Which way: one of the kinds of <see cref="MoneyMovement"/>.</param>
+/// <param name="Period">Month, <c>YYYY-MM</c>.</param>
+/// <param name="Amount">Euro cents.</param>
+internal readonly record struct Money(string Kind, string Period, long Amount)
+{
+    public static Money Parse(string text)
+    {
+        var parts = text.Split(' ');
+        return new Money(parts[0], parts[1], long.Parse(parts[2], CultureInfo.InvariantCulture));
+    }
+
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Kind} {Period} {Amount}");
 }
 
 /// <summary>A collection or refund already counted: its key, so that it is not counted twice.</summary>
@@ -138,7 +163,14 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
             switch (stored.Data)
             {
                 case InvoiceIssued said:
-                    Replace(invoice!, invoice! with { Service = said.Service.ToString(), Period = Month(said.IssuedOn), Issued = said.Amount.Value });
+                    var service = said.Service.ToString();
+                    foreach (var early in (invoice!.Early ?? []).Select(Money.Parse))
+                    {
+                        Add(commune, "", early with { Amount = -early.Amount });
+                        Add(commune, service, early);
+                    }
+
+                    Replace(invoice, invoice with { Service = service, Period = Month(said.IssuedOn), Issued = said.Amount.Value, Early = null });
                     break;
                 case InvoiceReduced said:
                     Replace(invoice!, invoice! with { Reduced = invoice.Reduced + said.Amount.Value });
@@ -147,22 +179,28 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
                     Replace(invoice!, invoice! with { Cancelled = true });
                     break;
                 case PaymentCollected said:
-                    Add(commune, ServiceOf(invoice, said.Service), Month(said.CollectedOn), amounts => amounts with { Collected = amounts.Collected + said.Amount.Value });
-                    if (invoice is not null) Replace(invoice, invoice with { Collected = invoice.Collected + said.Amount.Value });
+                    Move(commune, invoice, said.Service, new Money(Collection, Month(said.CollectedOn), said.Amount.Value), said.Amount.Value);
                     break;
                 case PaymentRefunded said:
-                    Add(commune, ServiceOf(invoice, said.Service), Month(said.RefundedOn), amounts => amounts with { Refunded = amounts.Refunded + said.Amount.Value });
-                    if (invoice is not null) Replace(invoice, invoice with { Collected = invoice.Collected - said.Amount.Value });
+                    Move(commune, invoice, said.Service, new Money(Refund, Month(said.RefundedOn), said.Amount.Value), -said.Amount.Value);
                     break;
                 case OnlinePaymentAnswered { Outcome: OnlinePaymentOutcome.CardPaid or OnlinePaymentOutcome.DirectDebitPaid } said:
-                    Add(commune, ServiceOf(invoice, null), Month(DateOnly.FromDateTime(said.AnsweredAt.Date)), amounts => amounts with { PaidOnline = amounts.PaidOnline + said.Amount.Value });
+                    Move(commune, invoice, null, new Money(Online, Month(DateOnly.FromDateTime(said.AnsweredAt.Date)), said.Amount.Value), 0);
                     break;
             }
         }
 
-        private static string ServiceOf(Invoice? invoice, Slug? service) => invoice is { Service.Length: > 0 } ? invoice.Service : service?.ToString() ?? "";
-
         private static string Month(DateOnly date) => PartialDate.Of(date).Period[..7];
+
+        // Counts money under the invoice's service, else the one that the event names, else none until the invoice is known.
+        private void Move(string commune, Invoice? invoice, Slug? service, Money money, long collected)
+        {
+            var counted = invoice is { Service.Length: > 0 } ? invoice.Service : service?.ToString() ?? "";
+            Add(commune, counted, money);
+            if (invoice is null) return;
+            string[]? early = counted.Length == 0 ? [.. invoice.Early ?? [], money.ToString()] : invoice.Early;
+            Replace(invoice, invoice with { Collected = invoice.Collected + collected, Early = early });
+        }
 
         private void Replace(Invoice before, Invoice after)
         {
@@ -184,6 +222,13 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
                 Overpaid = amounts.Overpaid + (sign * invoice.Overpaid),
             });
         }
+
+        private void Add(string commune, string service, Money money) => Add(commune, service, money.Period, amounts => money.Kind switch
+        {
+            Collection => amounts with { Collected = amounts.Collected + money.Amount },
+            Refund => amounts with { Refunded = amounts.Refunded + money.Amount },
+            _ => amounts with { PaidOnline = amounts.PaidOnline + money.Amount },
+        });
 
         private void Add(string commune, string service, string period, Func<Amounts, Amounts> change)
         {

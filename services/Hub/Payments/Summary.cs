@@ -25,7 +25,7 @@ internal static class Summary
         (string Service, string Period)? columns = by switch
         {
             "month" => ("NULL::text", "period"),
-            "service" => ("service", "NULL::text"),
+            "service" => ("nullif(service, '')", "NULL::text"),
             "commune" => ("NULL::text", "NULL::text"),
             _ => null,
         };
@@ -36,6 +36,7 @@ internal static class Summary
             FROM payments.summary
             WHERE commune = ANY($1) AND ($2::text IS NULL OR period >= $2) AND ($3::text IS NULL OR period <= $3)
             GROUP BY commune, {{service}}, {{period}}
+            HAVING sum(issued + reduced + collected + refunded + outstanding + overpaid + paid_online) <> 0
             ORDER BY commune, {{service}}, {{period}}
             """,
             new NpgsqlParameter { Value = Query.Communes(commune, territory) },

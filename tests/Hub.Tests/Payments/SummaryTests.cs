@@ -51,12 +51,16 @@ public sealed class SummaryTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Given_money_for_an_invoice_not_known_yet_When_the_invoice_comes_Then_it_is_paid()
+    public async Task Given_money_for_an_invoice_not_known_yet_When_the_invoice_comes_Then_it_is_paid_and_the_money_has_its_service()
     {
         await _hub.ArriveAsync(new PaymentCollected(new Cents(600), s_october, "i/late"), "c/1");
+        await _hub.ProjectAsync();
+        Assert.Equal([" 2026-10 0 0 600 0 0 0 0"], await FiguresAsync());
+
+        await _hub.ArriveAsync(new PaymentRefunded(new Cents(100), s_october, "i/late"), "r/1");
         await _hub.ArriveAsync(new InvoiceIssued(s_canteen, new Cents(1000), s_september), "i/late");
         await _hub.ProjectAsync();
-        Assert.Equal([" 2026-10 0 0 600 0 0 0 0", "canteen 2026-09 1000 0 0 0 400 0 0"], await FiguresAsync());
+        Assert.Equal([" 2026-10 0 0 0 0 0 0 0", "canteen 2026-09 1000 0 0 0 500 0 0", "canteen 2026-10 0 0 600 100 0 0 0"], await FiguresAsync());
     }
 
     private Task<IReadOnlyList<string>> FiguresAsync() => _hub.RowsAsync("""
