@@ -36,7 +36,7 @@ internal static class Import
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
-        var format = new Argument<string>("FORMAT") { Description = "insee-deaths, onde-pupils, pes-retour, cloudevents-jsonl, …" };
+        var format = new Argument<string>("FORMAT") { Description = "insee-deaths or cloudevents-jsonl." };
         var file = new Argument<FileInfo>("FILE") { Description = "The file." };
         file.AcceptExistingOnly();
         var commune = new Option<string?>("--commune")

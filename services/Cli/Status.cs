@@ -6,6 +6,8 @@ namespace Intercommunalite.Cli;
 /// <summary><c>interco status</c>: how far the hub, its projections and the communes' journals are.</summary>
 internal static class Status
 {
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(3);
+
     private sealed record Territory(string Siren, string Name, string Kind);
 
     private sealed record Page<T>(long? Position, IReadOnlyList<T> Items);
@@ -23,19 +25,39 @@ internal static class Status
         long? Position,
         IReadOnlyList<Ingested> Ingestion,
         IReadOnlyList<Projection> Projections,
-        IReadOnlyList<JournalOf> Journals);
+        IReadOnlyList<JournalOf> Journals)
+    {
+        public long Accepted => Journals.Sum(journal => journal.State?.LastPosition ?? 0);
+
+        public long Received => Journals.Sum(journal => journal.State?.ReceivedThrough ?? 0);
+
+        /// <summary>Whether an answer is missing, so that waiting would be in vain.</summary>
+        public bool Incomplete => Journals.Any(journal => journal.Error is not null);
+
+        /// <summary>Whether the figures hold every event that the connectors accepted.</summary>
+        public bool CaughtUp => Journals.All(journal => journal.State?.ReceivedThrough >= journal.State?.LastPosition) && Projections.All(projection => projection.Lag == 0);
+    }
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
         var command = new Command("status", "How far the hub, its projections and the communes' journals are.");
+        var wait = new Option<bool>("--wait") { Description = "Wait until the figures hold every event that the connectors have accepted." };
+        command.Options.Add(wait);
         command.SetAction(async (parsed, cancellation) =>
         {
             using var web = Web.Impatient();
             var report = await AskAsync(web, parsed.GetRequiredValue(common.Hub), parsed.GetValue(common.Connectors)!, cancellation);
+            while (parsed.GetValue(wait) && !report.CaughtUp && !report.Incomplete)
+            {
+                terminal.Say($"{report.Received:N0} of {report.Accepted:N0} events received");
+                await Task.Delay(s_pause, time, cancellation);
+                report = await AskAsync(web, parsed.GetRequiredValue(common.Hub), parsed.GetValue(common.Connectors)!, cancellation);
+            }
+
             if (parsed.GetValue(common.Json)) terminal.WriteJson(report);
             else Write(report, terminal, time.GetUtcNow());
             foreach (var error in report.Journals.Select(journal => journal.Error).OfType<string>().Distinct()) terminal.Say(error);
-            return report.Journals.Any(journal => journal.Error is not null) ? Interco.Failed : Interco.Succeeded;
+            return report.Incomplete ? Interco.Failed : Interco.Succeeded;
         });
         return command;
     }

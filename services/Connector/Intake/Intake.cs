@@ -24,7 +24,7 @@ internal static class Intake
     public static void MapIntake(this IEndpointRouteBuilder app)
     {
         app.MapGet("/communes", (Journals journals) => new { communes = journals.All.Select(journal => journal.Commune.ToString()) });
-        app.MapPost("/communes/{code}/events", PostAsync).Accepts<CloudEvent>(CloudEvent.MediaType, CloudEvent.BatchMediaType).DisableAntiforgery();
+        app.MapPost("/communes/{code}/events", PostAsync);
         app.MapGet("/communes/{code}/journal", Status);
     }
 

@@ -1,8 +1,8 @@
 using System.ComponentModel;
+using System.Globalization;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
-using NpgsqlTypes;
 
 namespace Intercommunalite.Hub.Schools;
 
@@ -16,28 +16,30 @@ internal static class Rolls
     private static async Task<IResult> QueryAsync(
         HttpContext context,
         Epci territory,
-        [Description("Year in which the school year starts")] int? schoolYear = null,
+        [Description("Year in which the school year starts: 2026 for 2026-2027")] string? schoolYear = null,
         [Description("INSEE code of the schools' commune")] string? commune = null,
         [Description("Position that the figures must have seen")] long? minPosition = null)
     {
         if (Query.Check(null, null, commune, territory, out var problem) is false) return problem!;
+        if (schoolYear is not null && !(schoolYear.Length == 4 && int.TryParse(schoolYear, NumberStyles.None, CultureInfo.InvariantCulture, out _)))
+            return Query.Problem("schoolYear", "the year in which the school year starts expected, 2026 for 2026-2027");
         return await HubPosition.AnswerAsync(context, RollsProjection.ProjectionName, minPosition, """
             WITH level AS (
                 SELECT commune, uai, school_year, level, sum(pupils) AS pupils, sum(pupils) FILTER (WHERE residence <> commune) AS outside
-                FROM schools.roll WHERE commune = ANY($1) AND ($2::int IS NULL OR school_year = $2)
+                FROM schools.roll WHERE commune = ANY($1) AND ($2::text IS NULL OR school_year = $2::int)
                 GROUP BY commune, uai, school_year, level HAVING sum(pupils) <> 0),
             roll AS (
                 SELECT commune, uai, school_year, sum(pupils) AS pupils, coalesce(sum(outside), 0) AS outside,
                     json_agg(json_build_object('level', level, 'pupils', pupils, 'outOfCommune', coalesce(outside, 0))
                         ORDER BY array_position(ARRAY['PS','MS','GS','CP','CE1','CE2','CM1','CM2','ULIS'], level)) AS levels
                 FROM level GROUP BY commune, uai, school_year),
-            school AS (SELECT * FROM schools.school WHERE commune = ANY($1) AND ($2::int IS NULL OR school_year = $2))
+            school AS (SELECT * FROM schools.school WHERE commune = ANY($1) AND ($2::text IS NULL OR school_year = $2::int))
             SELECT json_build_object('commune', commune, 'school', uai, 'name', name, 'schoolYear', school_year, 'places', places,
                 'pupils', coalesce(pupils, 0), 'outOfCommune', coalesce(outside, 0), 'levels', coalesce(roll.levels, '[]'))
             FROM school FULL JOIN roll USING (commune, uai, school_year)
             ORDER BY commune, uai, school_year
             """,
             new NpgsqlParameter { Value = Query.Communes(commune, territory) },
-            new NpgsqlParameter { Value = (object?)schoolYear ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Integer });
+            Query.Text(schoolYear));
     }
 }
