@@ -28,7 +28,7 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
     public static ConnectorApp Start(string data, string communes, Action<IServiceCollection>? services = null)
     {
         var app = new ConnectorApp(data, communes, services ?? (_ => { }));
-        app.UseKestrel(0);
+        app.UseKestrel();
         app.StartServer();
         app.Http = app.CreateClient();
         return app;
@@ -62,6 +62,8 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
     protected override void ConfigureWebHost(IWebHostBuilder builder)
     {
         builder.UseContentRoot(_data);
+        // By configuration, not by the factory: that would set the port while the server may be starting already.
+        builder.UseSetting(WebHostDefaults.ServerUrlsKey, "http://127.0.0.1:0");
         builder.UseSetting("ConnectionStrings:Bus", "amqp://guest:guest@127.0.0.1:1/");
         builder.UseSetting("Connector:Communes", _communes);
         builder.UseSetting("Connector:DataDirectory", _data);
