@@ -10,19 +10,21 @@ namespace Intercommunalite.Hub.EventStore;
 /// How far the store and each projection are, looked up several times a second, on every node. Positions are Marten's global
 /// sequence; nothing beyond <see cref="HighWater"/> is ever served, since an event with a lower number may still be on its way.
 /// </summary>
-internal sealed class Positions : BackgroundService
+internal sealed partial class Positions : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
 
     private readonly NpgsqlDataSource _database;
     private readonly StoreSchema _schema;
+    private readonly ILogger<Positions> _logger;
+    private bool _away;
     private FrozenDictionary<string, long> _byName = FrozenDictionary<string, long>.Empty;
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _moved = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Positions(NpgsqlDataSource database, StoreSchema schema, IDocumentStore store)
+    public Positions(NpgsqlDataSource database, StoreSchema schema, IDocumentStore store, ILogger<Positions> logger)
     {
-        (_database, _schema) = (database, schema);
+        (_database, _schema, _logger) = (database, schema, logger);
         Projections = [.. store.Options.Events.Projections().Select(projection => projection.Name)];
         Telemetry.Meter.CreateObservableGauge("hub.projection.lag", Lags, "{event}", "Events that a projection has not seen yet");
     }
@@ -56,10 +58,13 @@ internal sealed class Positions : BackgroundService
                 try
                 {
                     await LookAsync(stoppingToken);
+                    _away = false;
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
-                    // The database is away: the last positions stay, health tells.
+                    // The last positions stay until a later look works; said once, not at every look.
+                    if (!_away) LogAway(e.Message);
+                    _away = true;
                 }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
@@ -69,6 +74,9 @@ internal sealed class Positions : BackgroundService
             // Stopping.
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The positions could not be looked up; the last ones stay. {Reason}")]
+    private partial void LogAway(string reason);
 
     private async Task LookAsync(CancellationToken cancellation)
     {

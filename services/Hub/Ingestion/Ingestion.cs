@@ -127,7 +127,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                 span?.SetTag("events", outcome.Stored.Count);
                 foreach (var group in outcome.Stored.GroupBy(read => read.Envelope.Source.Commune))
                     s_received.Add(group.Count(), new KeyValuePair<string, object?>("commune", group.Key.ToString()));
-                foreach (var (refused, reason) in outcome.Quarantined) LogQuarantined(refused.Commune, refused.Journal, refused.Position, reason);
+                // Without the reason: it names fields, and a sender may have put anything there.
+                foreach (var (refused, _) in outcome.Quarantined) LogQuarantined(refused.Commune, refused.Journal, refused.Position);
                 foreach (var (journal, through) in outcome.ReceivedThrough) received[journal] = through;
                 work.Stored();
             }
@@ -203,8 +204,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}, journal {Journal}, position {Position} is in quarantine: {Reason}")]
-    private partial void LogQuarantined(string commune, Guid journal, long position, string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}, journal {Journal}, position {Position} is in quarantine; the reason is kept there.")]
+    private partial void LogQuarantined(string commune, Guid journal, long position);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}, journal {Journal}: the event store refuses position {Position}; it goes to quarantine.")]
     private partial void LogRefused(string commune, Guid journal, long position);
