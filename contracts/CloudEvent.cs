@@ -51,6 +51,22 @@ public sealed record CloudEvent(
     [JsonIgnore]
     public Guid EventId => CreateVersion5(s_urlNamespace, $"{Source}#{Id}");
 
+    /// <summary><see cref="EventId"/> of what may not be a valid event; null when it has no source or id to be read.</summary>
+    public static Guid? EventIdOf(JsonElement json)
+    {
+        try
+        {
+            return json.ValueKind == JsonValueKind.Object && json.TryGetProperty("source", out var source) && json.TryGetProperty("id", out var id)
+                && source.ValueKind == JsonValueKind.String && id.ValueKind == JsonValueKind.String
+                ? CreateVersion5(s_urlNamespace, $"{source.GetString()}#{id.GetString()}")
+                : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Puts an event together from its facts.</summary>
     public static CloudEvent Create(DomainEvent data, string id, EventSource source, string subject, DateTimeOffset time) => new(
         "1.0", id, source, Catalogue.Of(data).Name, subject, time, JsonSerializer.SerializeToElement(data, data.GetType(), ContractJson.Options));
@@ -61,7 +77,9 @@ public sealed record CloudEvent(
     [SuppressMessage("Security", "CA5350", Justification = "RFC 9562 defines version 5 with SHA-1; nothing is kept secret by it.")]
     private static Guid CreateVersion5(Guid space, string name)
     {
-        Span<byte> input = stackalloc byte[16 + Encoding.UTF8.GetMaxByteCount(name.Length)];
+        // A name from an event that was not checked may have any length.
+        var longest = 16 + Encoding.UTF8.GetMaxByteCount(name.Length);
+        var input = longest <= 2048 ? stackalloc byte[longest] : new byte[longest];
         space.TryWriteBytes(input, bigEndian: true, out _);
         var length = 16 + Encoding.UTF8.GetBytes(name, input[16..]);
         Span<byte> hash = stackalloc byte[SHA1.HashSizeInBytes];

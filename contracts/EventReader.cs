@@ -16,6 +16,9 @@ public readonly record struct FieldError(string Field, string Reason);
 /// <param name="Data">Its facts, personal data included.</param>
 public sealed record CheckedEvent(CloudEvent Envelope, EventType Type, DomainEvent Data)
 {
+    /// <summary>The event's identity, worked out once; see <see cref="CloudEvent.EventId"/>.</summary>
+    public Guid EventId { get; } = Envelope.EventId;
+
     /// <summary>Says which event it is, never what it holds.</summary>
     public override string ToString() => Envelope.ToString();
 }

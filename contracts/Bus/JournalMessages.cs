@@ -9,8 +9,12 @@ namespace Intercommunalite.Contracts.Bus;
 /// <param name="Commune">INSEE code.</param>
 /// <param name="Journal">The commune's journal.</param>
 /// <param name="FirstPosition">Position of the first event; the others follow without a gap.</param>
+/// <param name="Before">
+/// <see cref="CloudEvent.EventId"/> of the event before the first one, by which the hub knows that it has the same journal and
+/// not one that went another way (restored from an older copy); null at the beginning, or when that event is deleted.
+/// </param>
 /// <param name="Events">CloudEvents as accepted, 1 to <see cref="MaxEvents"/>.</param>
-public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, IReadOnlyList<JsonElement> Events)
+public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, Guid? Before, IReadOnlyList<JsonElement> Events)
 {
     /// <summary>Most events in a message.</summary>
     public const int MaxEvents = 200;
@@ -27,7 +31,11 @@ public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosi
 /// <param name="Journal">The commune's journal.</param>
 /// <param name="ReceivedThrough">Every event up to this position is stored; 0 when none is. May be less than said before, after a restore.</param>
 /// <param name="Resend">True when the hub saw a later position without the next one: the connector goes back to <c>ReceivedThrough + 1</c>.</param>
-public sealed record JournalReceipt(string Commune, Guid Journal, long ReceivedThrough, bool Resend = false);
+/// <param name="LastEvent">
+/// <see cref="CloudEvent.EventId"/> of the event at that position, where known. When the connector has another event there, its
+/// journal is an older copy that went another way, and goes on as a new one.
+/// </param>
+public sealed record JournalReceipt(string Commune, Guid Journal, long ReceivedThrough, bool Resend = false, Guid? LastEvent = null);
 
 /// <summary>Names on the broker.</summary>
 public static class BusNames

@@ -7,6 +7,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using MassTransit;
+using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Forwarding;
 
@@ -16,19 +17,24 @@ namespace Intercommunalite.Connector.Forwarding;
 /// </summary>
 internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, ForwardingOptions options, TimeProvider clock, ILogger<Forwarder> logger)
 {
+    private static readonly TimeSpan s_betweenPrunings = TimeSpan.FromHours(1);
+
     private static readonly Counter<long> s_published = Telemetry.Meter.CreateCounter<long>(
         "hub.events.published", "{event}", "Events that the broker confirmed, by commune; those published again count again");
 
     private readonly Channel<Action<ForwarderState>> _signals = Channel.CreateUnbounded<Action<ForwarderState>>(new() { SingleReader = true });
     private long _missing;
+    private bool _heard;
+    private DateTimeOffset _pruned = clock.GetUtcNow();
 
     /// <summary>The hub has answered.</summary>
     public void Heard(JournalReceipt receipt) => _signals.Writer.TryWrite(state =>
     {
         if (receipt.Journal != journal.Id) return;
-        if (receipt.ReceivedThrough > state.Last) throw new JournalAheadException(receipt.ReceivedThrough);
         if (receipt.Resend) LogResend(journal.Commune, receipt.ReceivedThrough + 1);
-        state.Heard(receipt.ReceivedThrough, receipt.Resend, clock.GetUtcNow());
+        var forked = receipt.LastEvent is { } theirs && journal.EventIdAt(receipt.ReceivedThrough) is { } ours && ours != theirs;
+        state.Heard(receipt.ReceivedThrough, receipt.Resend, forked, clock.GetUtcNow());
+        _heard = true;
     });
 
     /// <summary>Forwards until cancelled. Whatever fails, it begins again from what the journal holds.</summary>
@@ -39,10 +45,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
             try
             {
                 await ForwardAsync(stopping);
-            }
-            catch (JournalAheadException ahead)
-            {
-                LogAhead(journal.Commune, ahead.ReceivedThrough, journal.Last);
+                LogOlderCopy(journal.Commune);
                 await journal.BeginAnewAsync();
             }
             catch (Exception e) when (!stopping.IsCancellationRequested)
@@ -57,6 +60,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         }
     }
 
+    // Ends when the journal turns out to be an older copy.
     private async Task ForwardAsync(CancellationToken stopping)
     {
         // What was said of an earlier try means nothing to this one.
@@ -72,6 +76,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
             while (await _signals.Reader.WaitToReadAsync(stopping))
             {
                 while (_signals.Reader.TryRead(out var signal)) signal(state);
+                if (state.IsOlderCopy) return;
                 while (state.Next is { } next)
                 {
                     var events = journal.Read(next, JournalSegment.MaxEvents, JournalSegment.MaxBytes);
@@ -86,11 +91,25 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
                 }
 
                 journal.Note(id, state.Published, state.Received);
+                if (_heard && clock.GetUtcNow() - _pruned > s_betweenPrunings) Prune();
             }
         }
         finally
         {
             journal.Appended -= Grown;
+        }
+    }
+
+    private void Prune()
+    {
+        (_heard, _pruned) = (false, clock.GetUtcNow());
+        try
+        {
+            journal.DeleteReceived(_pruned, options.Retention);
+        }
+        catch (SqliteException e)
+        {
+            LogNotPruned(journal.Commune, e.Message);
         }
     }
 
@@ -129,7 +148,8 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         span?.SetTag("commune", journal.Commune.ToString()).SetTag("events", events.Count);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         limit.CancelAfter(options.ConfirmTimeout);
-        await bus.Publish(new JournalSegment(journal.Commune.ToString(), journal.Id, events[0].Position, elements), limit.Token);
+        var first = events[0].Position;
+        await bus.Publish(new JournalSegment(journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), elements), limit.Token);
         s_published.Add(events.Count, new KeyValuePair<string, object?>("commune", journal.Commune.ToString()));
     }
 
@@ -160,18 +180,15 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}: the hub asks for the journal again from position {Position}.")]
     private partial void LogResend(CommuneCode commune, long position);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the hub has the journal through {Through}, but it ends at {Last} here: it is an older copy. It goes on as a new journal.")]
-    private partial void LogAhead(CommuneCode commune, long through, long last);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the hub has more, or other events, under this journal's id: it is an older copy. It goes on as a new journal.")]
+    private partial void LogOlderCopy(CommuneCode commune);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: position {Position} is no longer in the journal, so nothing is forwarded. The hub was restored to a state older than the journal's retention.")]
     private partial void LogMissing(CommuneCode commune, long position);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: what was received long ago could not be deleted from the journal; it is tried again in an hour. {Reason}")]
+    private partial void LogNotPruned(CommuneCode commune, string reason);
+
     [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: forwarding failed ({Fault}) and begins again. {Reason}")]
     private partial void LogFailed(CommuneCode commune, string fault, string reason);
-
-    /// <summary>The hub has more than the journal.</summary>
-    private sealed class JournalAheadException(long receivedThrough) : Exception
-    {
-        public long ReceivedThrough => receivedThrough;
-    }
 }

@@ -26,8 +26,8 @@ internal sealed class ForwarderState(long last, long published, long received, D
     private long _next = Math.Max(published, received) + 1;
     private long _probe;
 
-    /// <summary>Every position up to here was confirmed by the broker.</summary>
-    public long Published => _inFlight.Append(_next).Min() - 1;
+    /// <summary>Every position up to here was confirmed by the broker, or is with the hub.</summary>
+    public long Published => Math.Max(Received, _inFlight.Append(_next).Min() - 1);
 
     /// <summary>Every position up to here is stored by the hub, as far as it has said.</summary>
     public long Received { get; private set; } = received;
@@ -58,15 +58,26 @@ internal sealed class ForwarderState(long last, long published, long received, D
         GoBackTo(first);
     }
 
+    /// <summary>
+    /// Whether this journal is an older copy of the one that the hub has: it ends before, or went another way. It must go on
+    /// under a new id, else the hub would take its next events for those that it has at their positions.
+    /// </summary>
+    public bool IsOlderCopy { get; private set; }
+
     /// <summary>The hub says how far it has the journal.</summary>
     /// <param name="through">Every position up to here is stored.</param>
     /// <param name="resend">Whether it misses the next one though it saw later ones.</param>
+    /// <param name="forked">Whether it has other events there.</param>
     /// <param name="at">The time.</param>
-    /// <exception cref="InvalidOperationException">The hub has more than the journal: this is an older copy of it.</exception>
-    public void Heard(long through, bool resend, DateTimeOffset at)
+    public void Heard(long through, bool resend, bool forked, DateTimeOffset at)
     {
-        if (through > Last) throw new InvalidOperationException($"The hub has this journal through {through}, the journal ends at {Last}.");
         _heard = at;
+        if (forked || through > Last)
+        {
+            IsOlderCopy = true;
+            return;
+        }
+
         // A probe that the hub took as the next event, with nothing behind it, although more was published: the rest is lost.
         var lost = resend || through < Received || (_probe == through && _probe > Received);
         Received = through;
@@ -90,5 +101,6 @@ internal sealed class ForwarderState(long last, long published, long received, D
         return _probe = Received + 1;
     }
 
-    private void GoBackTo(long position) => _next = Math.Min(_next, position);
+    // Never to what the hub has: it may be deleted by now.
+    private void GoBackTo(long position) => _next = Math.Min(_next, Math.Max(position, Received + 1));
 }

@@ -1,9 +1,7 @@
 using Intercommunalite.Connector.Journal;
-using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using MassTransit;
-using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Forwarding;
 
@@ -11,10 +9,10 @@ namespace Intercommunalite.Connector.Forwarding;
 internal sealed class ForwardingOptions
 {
     /// <summary>How long to wait for the hub's receipt before asking with a probe.</summary>
-    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a journal that the hub has whole stays silent before it asks whether that still holds.</summary>
-    public TimeSpan Silence { get; init; } = TimeSpan.FromMinutes(1);
+    public TimeSpan Silence { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>How long the broker may take to confirm a message.</summary>
     public TimeSpan ConfirmTimeout { get; init; } = TimeSpan.FromSeconds(30);
@@ -64,8 +62,8 @@ internal sealed class ReceiptConsumer(Forwarders forwarders) : IConsumer<Journal
     }
 }
 
-/// <summary>Runs a forwarder for every journal, and deletes what has been received for long enough.</summary>
-internal sealed partial class Forwarders(Journals journals, IBus bus, ForwardingOptions options, TimeProvider clock, ILogger<Forwarder> logger) : BackgroundService
+/// <summary>Runs a forwarder for every journal.</summary>
+internal sealed class Forwarders(Journals journals, IBus bus, ForwardingOptions options, TimeProvider clock, ILogger<Forwarder> logger) : BackgroundService
 {
     private readonly Dictionary<string, Forwarder> _byCommune = journals.All.ToDictionary(
         journal => journal.Commune.ToString(), journal => new Forwarder(journal, bus, options, clock, logger));
@@ -76,36 +74,5 @@ internal sealed partial class Forwarders(Journals journals, IBus bus, Forwarding
     }
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        Task.WhenAll([.. _byCommune.Values.Select(forwarder => Task.Run(() => forwarder.RunAsync(stoppingToken), CancellationToken.None)), PruneAsync(stoppingToken)]);
-
-    private void Prune(CommuneJournal journal)
-    {
-        try
-        {
-            journal.DeleteReceived(clock.GetUtcNow(), options.Retention);
-        }
-        catch (SqliteException e)
-        {
-            LogNotPruned(journal.Commune, e.Message);
-        }
-    }
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: what was received long ago could not be deleted from the journal; it is tried again in an hour. {Reason}")]
-    private partial void LogNotPruned(CommuneCode commune, string reason);
-
-    private async Task PruneAsync(CancellationToken stopping)
-    {
-        using var hourly = new PeriodicTimer(TimeSpan.FromHours(1), clock);
-        try
-        {
-            while (await hourly.WaitForNextTickAsync(stopping))
-            {
-                foreach (var journal in journals.All) Prune(journal);
-            }
-        }
-        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
-        {
-            // Stopping.
-        }
-    }
+        Task.WhenAll(_byCommune.Values.Select(forwarder => Task.Run(() => forwarder.RunAsync(stoppingToken), CancellationToken.None)));
 }

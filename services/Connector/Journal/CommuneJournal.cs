@@ -48,7 +48,9 @@ internal sealed class CommuneJournal : IAsyncDisposable
             INSERT INTO journal SELECT lower(hex(randomblob(16))), 0, 0 WHERE NOT EXISTS (SELECT 1 FROM journal);
             """);
         using var command = _writer.CreateCommand();
-        command.CommandText = "SELECT id, published, received, (SELECT coalesce(max(position), 0) FROM event) FROM journal";
+        command.CommandText = """
+            SELECT id, published, max(received, coalesce((SELECT min(position) - 1 FROM event), 0)), (SELECT coalesce(max(position), 0) FROM event) FROM journal
+            """;
         using var reader = command.ExecuteReader();
         reader.Read();
         Id = Guid.ParseExact(reader.GetString(0), "N");
@@ -131,6 +133,16 @@ internal sealed class CommuneJournal : IAsyncDisposable
         return events;
     }
 
+    /// <summary>The event at a position; null when there is none, or no longer.</summary>
+    public Guid? EventIdAt(long position)
+    {
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT event_id FROM event WHERE position = $position";
+        command.Parameters.AddWithValue("$position", position);
+        return command.ExecuteScalar() is byte[] id ? new Guid(id, bigEndian: true) : null;
+    }
+
     /// <summary>When the oldest event that the hub has not said to have was accepted; null when it has them all.</summary>
     public DateTimeOffset? OldestUnreceivedAt()
     {
@@ -143,7 +155,8 @@ internal sealed class CommuneJournal : IAsyncDisposable
 
     /// <summary>
     /// Notes how far the broker and the hub have come. Written without waiting for the disk (synchronous NORMAL: in write-ahead
-    /// mode only checkpoints wait for it): after a crash an older note only means that some events are published again.
+    /// mode only checkpoints wait for it): after a crash an older note only means that some events are published again. Not so
+    /// when the hub has less than it had: what was thought to be received is not, and must not be deleted for it.
     /// </summary>
     /// <param name="id">Journal that it is about; a note about one that was since begun anew is dropped.</param>
     /// <param name="published">Every position up to here is with the broker.</param>
@@ -152,11 +165,14 @@ internal sealed class CommuneJournal : IAsyncDisposable
     {
         if (id != Id) return;
         if (published == PublishedThrough && received == ReceivedThrough) return;
+        var lowered = received < ReceivedThrough;
         Volatile.Write(ref _published, published);
         Volatile.Write(ref _received, received);
         using var connection = OpenConnection();
         using var command = connection.CreateCommand();
-        command.CommandText = "PRAGMA synchronous = NORMAL; UPDATE journal SET published = $published, received = $received WHERE id = $id; PRAGMA synchronous = FULL;";
+        command.CommandText = lowered
+            ? "UPDATE received_mark SET received = $received WHERE received > $received; UPDATE journal SET published = $published, received = $received WHERE id = $id;"
+            : "PRAGMA synchronous = NORMAL; UPDATE journal SET published = $published, received = $received WHERE id = $id; PRAGMA synchronous = FULL;";
         command.Parameters.AddWithValue("$id", id.ToString("N"));
         command.Parameters.AddWithValue("$published", published);
         command.Parameters.AddWithValue("$received", received);
@@ -164,8 +180,8 @@ internal sealed class CommuneJournal : IAsyncDisposable
     }
 
     /// <summary>
-    /// Deletes events that the hub has had for long enough, and notes how far it has them now; to be called every now and then.
-    /// The last event stays, as it holds the position.
+    /// Deletes events that the hub has had for long enough, and notes how far it has them now; to be called every now and then,
+    /// when the hub has just been heard (what it said long ago may hold no longer). The last event stays, as it holds the position.
     /// </summary>
     /// <param name="now">The time.</param>
     /// <param name="retention">How long events stay after they were received.</param>
@@ -176,8 +192,9 @@ internal sealed class CommuneJournal : IAsyncDisposable
         using var transaction = connection.BeginTransaction();
         using var command = connection.CreateCommand();
         command.CommandText = """
-            DELETE FROM event WHERE position < $last AND position <= (SELECT max(received) FROM received_mark WHERE at <= $before);
+            DELETE FROM event WHERE position < $last AND position <= $received AND position <= (SELECT max(received) FROM received_mark WHERE at <= $before);
             """;
+        command.Parameters.AddWithValue("$received", ReceivedThrough);
         command.Parameters.AddWithValue("$before", (now - retention).ToUnixTimeMilliseconds());
         command.Parameters.AddWithValue("$last", Last);
         var deleted = command.ExecuteNonQuery();
@@ -186,7 +203,6 @@ internal sealed class CommuneJournal : IAsyncDisposable
             INSERT INTO received_mark VALUES ($now, $received);
             """;
         command.Parameters.AddWithValue("$now", now.ToUnixTimeMilliseconds());
-        command.Parameters.AddWithValue("$received", ReceivedThrough);
         command.ExecuteNonQuery();
         transaction.Commit();
         return deleted;

@@ -5,17 +5,35 @@ using Intercommunalite.Contracts.Bus;
 namespace Intercommunalite.Hub.Ingestion;
 
 /// <summary>An event off the bus, checked once: either read, or refused for a reason.</summary>
-internal sealed record IncomingEvent(string Commune, Guid Journal, long Position, JsonElement Json, CheckedEvent? Read, string? Refused)
+/// <param name="Commune">Commune of the journal that brought it.</param>
+/// <param name="Journal">That journal.</param>
+/// <param name="Position">Its position there.</param>
+/// <param name="EventId">Its identity; null when not even that can be read.</param>
+/// <param name="Before">Identity of the event before it in the journal, where known.</param>
+/// <param name="Json">The CloudEvent as it came.</param>
+/// <param name="Read">The event, when it is valid.</param>
+/// <param name="Refused">Why it is not.</param>
+internal sealed record IncomingEvent(
+    string Commune, Guid Journal, long Position, Guid? EventId, Guid? Before, JsonElement Json, CheckedEvent? Read, string? Refused)
 {
-    /// <summary>Checks the events of a segment.</summary>
-    public static IncomingEvent[] Of(JournalSegment segment) => [.. segment.Events.Select((json, index) => Check(segment, segment.FirstPosition + index, json))];
+    /// <summary>The journal, as a key.</summary>
+    public (string Commune, Guid Journal) JournalKey => (Commune, Journal);
 
-    private static IncomingEvent Check(JournalSegment segment, long position, JsonElement json)
+    /// <summary>Checks the events of a segment.</summary>
+    public static IncomingEvent[] Of(JournalSegment segment)
     {
-        if (!CommuneCode.TryParse(segment.Commune, out var commune)) return new(segment.Commune, segment.Journal, position, json, null, "no commune's journal");
-        if (!EventReader.TryRead(json, commune, out var read, out var errors))
-            return new(segment.Commune, segment.Journal, position, json, null, string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}")));
-        return new(segment.Commune, segment.Journal, position, json, read, null);
+        var commune = CommuneCode.Parse(segment.Commune);
+        var events = new IncomingEvent[segment.Events.Count];
+        var before = segment.Before;
+        for (var index = 0; index < events.Length; index++)
+        {
+            var json = segment.Events[index];
+            var refused = EventReader.TryRead(json, commune, out var read, out var errors) ? null : string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}"));
+            events[index] = new(segment.Commune, segment.Journal, segment.FirstPosition + index, read?.EventId ?? CloudEvent.EventIdOf(json), before, json, read, refused);
+            before = events[index].EventId;
+        }
+
+        return events;
     }
 }
 

@@ -13,22 +13,19 @@ namespace Intercommunalite.Hub.Ingestion;
 /// <summary>
 /// Takes journal segments off the bus and stores what they bring: all that has arrived goes together into one transaction.
 /// A message is acknowledged only after its transaction; what fails for the database's sake is tried again until it works,
-/// what fails for an event's sake is narrowed down to that event, which goes to quarantine. A segment that overtook another
-/// is held for a moment, since messages are handed out concurrently; then it is dropped and the journal asked for again.
+/// what fails for an event's sake is narrowed down to that event, which goes to quarantine. What is decided here is decided
+/// by <see cref="Receiver"/>.
 /// </summary>
 internal sealed partial class Ingestion(Journals journals, StoreSchema schema, IBus bus, TimeProvider clock, ILogger<Ingestion> logger) : BackgroundService
 {
     private const int MaxEventsTogether = 4_000;
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_heldFor = TimeSpan.FromSeconds(1);
 
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
 
     private readonly Channel<Arrival> _arrivals = Channel.CreateBounded<Arrival>(new BoundedChannelOptions(256) { SingleReader = true });
-    private readonly List<Arrival> _held = [];
-    private readonly Dictionary<(string Commune, Guid Journal), (long Through, DateTimeOffset Since)> _gaps = [];
-    private readonly ResendPace _resends = new(TimeSpan.FromSeconds(5));
+    private readonly Receiver _receiver = new();
 
     /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
@@ -40,7 +37,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             return;
         }
 
-        var arrival = new Arrival(segment, IncomingEvent.Of(segment), new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        var arrival = new Arrival(segment, IncomingEvent.Of(segment));
         await _arrivals.Writer.WriteAsync(arrival, cancellation);
         await arrival.Done.Task.WaitAsync(cancellation);
     }
@@ -53,11 +50,14 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             await AnnounceAsync(stoppingToken);
             while (await ArrivedAsync(stoppingToken))
             {
-                var together = new List<Arrival>(_held);
+                var together = new List<Arrival>(_receiver.Held);
                 for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Events.Length)
                     together.Add(arrival);
-                var states = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stoppingToken);
-                Settle(together, states);
+                var ends = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stoppingToken);
+                var settlement = _receiver.Settle(together, ends, clock.GetUtcNow());
+                foreach (var arrival in settlement.Ended) arrival.Done.SetResult();
+                foreach (var ((commune, journal), end) in ends.Where(end => end.Value.Forked)) LogForked(commune, journal, end.Through);
+                foreach (var receipt in settlement.Receipts) Answer(receipt);
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -69,9 +69,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     // Waits for a segment; while some are held, not for longer than they may be.
     private async Task<bool> ArrivedAsync(CancellationToken stopping)
     {
-        if (_held.Count == 0) return await _arrivals.Reader.WaitToReadAsync(stopping);
+        if (_receiver.Held.Count == 0) return await _arrivals.Reader.WaitToReadAsync(stopping);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        limit.CancelAfter(s_heldFor);
+        limit.CancelAfter(Receiver.Patience);
         try
         {
             return await _arrivals.Reader.WaitToReadAsync(limit.Token);
@@ -82,42 +82,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
     }
 
-    private void Settle(List<Arrival> together, Dictionary<(string Commune, Guid Journal), long> received)
+    private async Task<Dictionary<(string Commune, Guid Journal), JournalEnd>> StoreAsync(IncomingEvents work, CancellationToken stopping)
     {
-        _held.Clear();
-        var missing = new HashSet<(string Commune, Guid Journal)>();
-        foreach (var arrival in together)
-        {
-            var journal = (arrival.Segment.Commune, arrival.Segment.Journal);
-            if (arrival.Segment.FirstPosition <= received[journal] + 1)
-            {
-                arrival.Done.SetResult();
-            }
-            else if (IsNew(journal, received[journal]))
-            {
-                _held.Add(arrival);
-            }
-            else
-            {
-                missing.Add(journal);
-                arrival.Done.SetResult();
-            }
-        }
-
-        foreach (var ((commune, journal), through) in received) Answer(commune, journal, through, missing.Contains((commune, journal)));
-    }
-
-    // The clock is the gap's, not the message's: once a gap has lasted, what is beyond it is dropped as it comes, so that it
-    // does not keep the other communes' messages waiting.
-    private bool IsNew((string Commune, Guid Journal) journal, long through)
-    {
-        if (!_gaps.TryGetValue(journal, out var gap) || gap.Through != through) _gaps[journal] = gap = (through, clock.GetUtcNow());
-        return clock.GetUtcNow() - gap.Since < s_heldFor;
-    }
-
-    private async Task<Dictionary<(string Commune, Guid Journal), long>> StoreAsync(IncomingEvents work, CancellationToken stopping)
-    {
-        var received = new Dictionary<(string, Guid), long>();
+        var ends = new Dictionary<(string, Guid), JournalEnd>();
         while (!work.Done)
         {
             try
@@ -129,7 +96,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                     s_received.Add(group.Count(), new KeyValuePair<string, object?>("commune", group.Key.ToString()));
                 // Without the reason: it names fields, and a sender may have put anything there.
                 foreach (var (refused, _) in outcome.Quarantined) LogQuarantined(refused.Commune, refused.Journal, refused.Position);
-                foreach (var (journal, through) in outcome.ReceivedThrough) received[journal] = through;
+                foreach (var (journal, end) in outcome.Ends) ends[journal] = end with { Forked = end.Forked || (ends.TryGetValue(journal, out var before) && before.Forked) };
                 work.Stored();
             }
             catch (Exception e) when (e is not OperationCanceledException && !IsOfAnEvent(e))
@@ -146,7 +113,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             }
         }
 
-        return received;
+        return ends;
     }
 
     // At its start a hub says how far it has each journal: after a restore that may be less than the connectors think.
@@ -156,7 +123,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             try
             {
-                foreach (var state in await journals.AllAsync(stopping)) Answer(state.Commune, state.Journal, state.ReceivedThrough, missing: false);
+                foreach (var state in await journals.AllAsync(stopping)) Answer(new(state.Commune, state.Journal, state.ReceivedThrough, LastEvent: state.LastEventId));
                 return;
             }
             catch (NpgsqlException e)
@@ -167,11 +134,10 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         }
     }
 
-    private void Answer(string commune, Guid journal, long receivedThrough, bool missing)
+    private void Answer(JournalReceipt receipt)
     {
-        var resend = missing && _resends.MayAsk(commune, journal, receivedThrough + 1, clock.GetUtcNow());
-        if (resend) LogGap(commune, journal, receivedThrough + 1);
-        _ = SendAsync(new JournalReceipt(commune, journal, receivedThrough, resend));
+        if (receipt.Resend) LogGap(receipt.Commune, receipt.Journal, receipt.ReceivedThrough + 1);
+        _ = SendAsync(receipt);
     }
 
     // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it.
@@ -199,8 +165,6 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         _ => e.InnerException is not { } inner || IsOfAnEvent(inner),
     };
 
-    private sealed record Arrival(JournalSegment Segment, IncomingEvent[] Events, TaskCompletionSource Done);
-
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);
 
@@ -212,6 +176,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}, journal {Journal}: position {Position} is missing; the journal is asked for again from there.")]
     private partial void LogGap(string commune, Guid journal, long position);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}, journal {Journal}: what comes is not what the hub has through position {Position}: the connector's journal is an older copy. It will go on as a new one.")]
+    private partial void LogForked(string commune, Guid journal, long position);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "A message on the ingestion queue is no journal segment; it is dropped.")]
     private partial void LogNoSegment();

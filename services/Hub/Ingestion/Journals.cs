@@ -1,9 +1,11 @@
 using System.Text;
+using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Privacy;
 using Npgsql;
+using NpgsqlTypes;
 using Weasel.Postgresql.Tables;
 
 namespace Intercommunalite.Hub.Ingestion;
@@ -11,14 +13,15 @@ namespace Intercommunalite.Hub.Ingestion;
 /// <summary>What became of a run of events.</summary>
 /// <param name="Stored">Events newly stored.</param>
 /// <param name="Quarantined">Events put into quarantine, with the reason.</param>
-/// <param name="ReceivedThrough">How far the hub now has the journals concerned.</param>
+/// <param name="Ends">How far the hub now has the journals concerned.</param>
 internal sealed record Outcome(
     IReadOnlyList<CheckedEvent> Stored,
     IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined,
-    IReadOnlyDictionary<(string Commune, Guid Journal), long> ReceivedThrough);
+    IReadOnlyDictionary<(string Commune, Guid Journal), JournalEnd> Ends);
 
 /// <summary>A journal as the administrator sees it.</summary>
-internal sealed record JournalStatus(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
+internal sealed record JournalStatus(
+    string Commune, Guid Journal, long ReceivedThrough, [property: JsonIgnore] Guid? LastEventId, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
 
 /// <summary>
 /// <c>ReceivedThrough</c> of every journal, and the one transaction in which events are appended, their personal data stored
@@ -36,7 +39,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         var received = await LockAsync(connection, run, cancellation);
-        var (next, through) = Next(run, received);
+        var (next, ends) = Receiver.Take(run, received);
         var known = await KnownAsync(connection, next, cancellation);
 
         var stored = new List<CheckedEvent>(next.Count);
@@ -44,23 +47,23 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         foreach (var incomingEvent in next)
         {
             if (Refusal(incomingEvent) is { } reason) quarantined.Add((incomingEvent, reason));
-            else if (known.Add(incomingEvent.Read!.Envelope.EventId)) stored.Add(incomingEvent.Read);
+            else if (known.Add(incomingEvent.Read!.EventId)) stored.Add(incomingEvent.Read);
         }
 
         await using var batch = new NpgsqlBatch(connection, transaction);
         batch.AppendEvents(stored);
         batch.StorePersonalData(stored);
         foreach (var (refused, reason) in quarantined) Quarantine(batch, refused, reason, now);
-        foreach (var (journal, position) in through.Where(moved => moved.Value != received[moved.Key]))
+        foreach (var (journal, end) in ends.Where(moved => moved.Value.Through != received[moved.Key].Through))
         {
             Move(
-                batch, journal.Commune, journal.Journal, position,
+                batch, journal.Commune, journal.Journal, end,
                 stored.Count(read => read.Envelope.Journal == journal.Journal), quarantined.Count(refused => refused.Event.Journal == journal.Journal), now);
         }
 
         if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
         await transaction.CommitAsync(cancellation);
-        return new Outcome(stored, quarantined, through);
+        return new Outcome(stored, quarantined, ends);
     }
 
     /// <summary>Every journal that the hub knows.</summary>
@@ -68,12 +71,13 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
     {
         var all = new List<JournalStatus>();
         await using var command = database.CreateCommand(
-            "SELECT commune, journal, received_through, last_received_at, events, quarantined FROM ingestion.journal ORDER BY commune, last_received_at");
+            "SELECT commune, journal, received_through, last_event_id, last_received_at, events, quarantined FROM ingestion.journal ORDER BY commune, last_received_at");
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation))
         {
             all.Add(new JournalStatus(
-                reader.GetString(0), reader.GetGuid(1), reader.GetInt64(2), reader.GetFieldValue<DateTimeOffset>(3), reader.GetInt64(4), reader.GetInt64(5)));
+                reader.GetString(0), reader.GetGuid(1), reader.GetInt64(2), await reader.IsDBNullAsync(3, cancellation) ? null : reader.GetGuid(3),
+                reader.GetFieldValue<DateTimeOffset>(4), reader.GetInt64(5), reader.GetInt64(6)));
         }
 
         return all;
@@ -86,6 +90,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         journal.AddColumn("commune", "text").AsPrimaryKey();
         journal.AddColumn("journal", "uuid").AsPrimaryKey();
         journal.AddColumn("received_through", "bigint").NotNull();
+        journal.AddColumn("last_event_id", "uuid");
         journal.AddColumn("last_received_at", "timestamptz").NotNull();
         journal.AddColumn("events", "bigint").NotNull();
         journal.AddColumn("quarantined", "bigint").NotNull();
@@ -102,23 +107,6 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         yield return quarantine;
     }
 
-    /// <summary>The events that are next in their journals, and how far that leaves the journals.</summary>
-    internal static (IReadOnlyList<IncomingEvent> Next, IReadOnlyDictionary<(string Commune, Guid Journal), long> Through) Next(
-        IEnumerable<IncomingEvent> run, IReadOnlyDictionary<(string Commune, Guid Journal), long> received)
-    {
-        var next = new List<IncomingEvent>();
-        var through = new Dictionary<(string Commune, Guid Journal), long>(received);
-        foreach (var incoming in run)
-        {
-            var journal = (incoming.Commune, incoming.Journal);
-            if (Receiver.Receive(through[journal], incoming.Position) != Reception.Next) continue;
-            next.Add(incoming);
-            through[journal] = incoming.Position;
-        }
-
-        return (next, through);
-    }
-
     private string? Refusal(IncomingEvent incoming) =>
         incoming.Refused is { } refused ? refused
         : territory.Member(incoming.Read!.Envelope.Source.Commune) is null ? $"source: not a commune of {territory.Name}"
@@ -130,33 +118,39 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         refused.Commune, refused.Journal, refused.Position, now, reason, Encoding.UTF8.GetBytes(refused.Json.GetRawText()));
 
     private static void Move(
-        NpgsqlBatch batch, string commune, Guid journal, long receivedThrough, long stored, long quarantined, DateTimeOffset now) => Add(
+        NpgsqlBatch batch, string commune, Guid journal, JournalEnd end, long stored, long quarantined, DateTimeOffset now) => Add(
         batch,
-        "UPDATE ingestion.journal SET received_through = $3, last_received_at = $4, events = events + $5, quarantined = quarantined + $6 WHERE commune = $1 AND journal = $2",
-        commune, journal, receivedThrough, now, stored, quarantined);
+        """
+        UPDATE ingestion.journal SET received_through = $3, last_event_id = $4, last_received_at = $5, events = events + $6, quarantined = quarantined + $7
+        WHERE commune = $1 AND journal = $2
+        """,
+        commune, journal, end.Through, new NpgsqlParameter { Value = (object?)end.LastEvent ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid }, now, stored, quarantined);
 
     private static void Add(NpgsqlBatch batch, string sql, params object[] values)
     {
         var command = new NpgsqlBatchCommand(sql);
-        foreach (var value in values) command.Parameters.Add(new() { Value = value });
+        foreach (var value in values) command.Parameters.Add(value as NpgsqlParameter ?? new NpgsqlParameter { Value = value });
         batch.BatchCommands.Add(command);
     }
 
     // The rows stay locked to the end of the transaction: should two nodes ingest at once, one waits and then sees duplicates.
-    private static async Task<Dictionary<(string Commune, Guid Journal), long>> LockAsync(
+    private static async Task<Dictionary<(string Commune, Guid Journal), JournalEnd>> LockAsync(
         NpgsqlConnection connection, IEnumerable<IncomingEvent> run, CancellationToken cancellation)
     {
-        var journals = run.Select(incoming => (incoming.Commune, incoming.Journal)).Distinct().ToList();
+        var journals = run.Select(incoming => incoming.JournalKey).Distinct().ToList();
         await using var command = new NpgsqlCommand("""
-            INSERT INTO ingestion.journal SELECT commune, journal, 0, now(), 0, 0 FROM unnest($1, $2) AS given (commune, journal)
+            INSERT INTO ingestion.journal (commune, journal, received_through, last_received_at, events, quarantined)
+            SELECT commune, journal, 0, now(), 0, 0 FROM unnest($1, $2) AS given (commune, journal)
+            ORDER BY commune, journal
             ON CONFLICT (commune, journal) DO UPDATE SET received_through = journal.received_through
-            RETURNING commune, journal, received_through
+            RETURNING commune, journal, received_through, last_event_id
             """, connection);
         command.Parameters.Add(new() { Value = journals.Select(journal => journal.Commune).ToArray() });
         command.Parameters.Add(new() { Value = journals.Select(journal => journal.Journal).ToArray() });
-        var received = new Dictionary<(string, Guid), long>();
+        var received = new Dictionary<(string, Guid), JournalEnd>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) received[(reader.GetString(0), reader.GetGuid(1))] = reader.GetInt64(2);
+        while (await reader.ReadAsync(cancellation))
+            received[(reader.GetString(0), reader.GetGuid(1))] = new(reader.GetInt64(2), await reader.IsDBNullAsync(3, cancellation) ? null : reader.GetGuid(3));
         return received;
     }
 
@@ -164,7 +158,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
     private static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand("SELECT id FROM hub.mt_events WHERE id = ANY($1)", connection);
-        command.Parameters.Add(new() { Value = next.Where(incoming => incoming.Read is not null).Select(incoming => incoming.Read!.Envelope.EventId).ToArray() });
+        command.Parameters.Add(new() { Value = next.Where(incoming => incoming.Read is not null).Select(incoming => incoming.Read!.EventId).ToArray() });
         var known = new HashSet<Guid>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) known.Add(reader.GetGuid(0));

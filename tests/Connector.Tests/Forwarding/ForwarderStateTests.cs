@@ -61,7 +61,7 @@ public sealed class ForwarderStateTests
         }
 
         Assert.Equal(ForwarderState.MaxUnreceived, state.Published);
-        state.Heard(200, resend: false, s_start);
+        state.Heard(200, resend: false, forked: false, s_start);
         Assert.Equal(ForwarderState.MaxUnreceived + 1, state.Next);
     }
 
@@ -86,7 +86,7 @@ public sealed class ForwarderStateTests
     {
         var state = Published(last: 9);
 
-        state.Heard(4, resend: true, s_start);
+        state.Heard(4, resend: true, forked: false, s_start);
 
         Assert.Equal((5L, 4L, 4L), (state.Next, state.Received, state.Published));
     }
@@ -96,9 +96,9 @@ public sealed class ForwarderStateTests
     {
         var state = Published(last: 9);
 
-        state.Heard(4, resend: false, s_start);
+        state.Heard(4, resend: false, forked: false, s_start);
         Assert.Null(state.Next);
-        state.Heard(9, resend: false, s_start);
+        state.Heard(9, resend: false, forked: false, s_start);
 
         Assert.Null(state.Next);
         Assert.Equal((9L, 9L), (state.Received, state.Published));
@@ -109,15 +109,22 @@ public sealed class ForwarderStateTests
     {
         var state = State(last: 9, published: 9, received: 9);
 
-        state.Heard(2, resend: false, s_start);
+        state.Heard(2, resend: false, forked: false, s_start);
 
         Assert.Equal((3L, 2L), (state.Next, state.Received));
     }
 
-    [Fact]
-    public void Given_an_older_copy_of_the_journal_When_the_hub_has_more_Then_it_is_a_fault()
+    [Theory]
+    [InlineData(10, false)]
+    [InlineData(9, true)]
+    public void Given_an_older_copy_of_the_journal_When_the_hub_has_more_or_other_events_Then_it_is_known(long through, bool forked)
     {
-        Assert.Throws<InvalidOperationException>(() => State(last: 9).Heard(10, resend: false, s_start));
+        var state = State(last: 9);
+
+        state.Heard(through, resend: false, forked, s_start);
+
+        Assert.True(state.IsOlderCopy);
+        Assert.Equal(0, state.Received);
     }
 
     [Fact]
@@ -125,7 +132,7 @@ public sealed class ForwarderStateTests
     {
         var state = State(last: 9);
 
-        state.Heard(6, resend: false, s_start);
+        state.Heard(6, resend: false, forked: false, s_start);
 
         Assert.Equal(7, state.Next);
     }
@@ -147,7 +154,7 @@ public sealed class ForwarderStateTests
         var state = Published(last: 9, received: 3);
         state.Probe(s_start.AddSeconds(10), s_patience, s_silence);
 
-        state.Heard(9, resend: false, s_start.AddSeconds(10));
+        state.Heard(9, resend: false, forked: false, s_start.AddSeconds(10));
 
         Assert.Null(state.Next);
     }
@@ -158,7 +165,7 @@ public sealed class ForwarderStateTests
         var state = Published(last: 9, received: 3);
         state.Probe(s_start.AddSeconds(10), s_patience, s_silence);
 
-        state.Heard(4, resend: false, s_start.AddSeconds(10));
+        state.Heard(4, resend: false, forked: false, s_start.AddSeconds(10));
 
         Assert.Equal((5L, 4L), (state.Next, state.Received));
     }
@@ -179,7 +186,7 @@ public sealed class ForwarderStateTests
 
         Assert.Null(state.Probe(s_start + s_patience, s_patience, s_silence));
         Assert.Equal(9, state.Probe(s_start + s_silence, s_patience, s_silence));
-        state.Heard(9, resend: false, s_start + s_silence);
+        state.Heard(9, resend: false, forked: false, s_start + s_silence);
         Assert.Null(state.Next);
     }
 
@@ -189,74 +196,9 @@ public sealed class ForwarderStateTests
         var state = State(last: 9, published: 9, received: 9);
         state.Probe(s_start + s_silence, s_patience, s_silence);
 
-        state.Heard(5, resend: true, s_start + s_silence);
+        state.Heard(5, resend: true, forked: false, s_start + s_silence);
 
         Assert.Equal(6, state.Next);
-    }
-
-    [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(4)]
-    [InlineData(5)]
-    public void Given_a_broker_that_loses_doubles_and_reorders_When_time_passes_Then_the_hub_has_all_in_order(int seed)
-    {
-        var chance = new Random(seed);
-        var now = s_start;
-        var state = State(last: 40);
-        var (received, stored) = (0L, new List<long>());
-        var (published, receipts) = (new List<(long First, long Through)>(), new List<(long Through, bool Resend)>());
-        for (var step = 0; step < 5_000 && state.Received < 120; step++)
-        {
-            now += TimeSpan.FromSeconds(1);
-            if (step % 10 == 0 && state.Last < 120) state.Appended(state.Last + 8);
-            if (state.Next is { } next)
-            {
-                var through = Math.Min(state.Last, next + chance.Next(4));
-                state.Sent(through);
-                if (chance.Next(6) == 0)
-                {
-                    state.Failed(next);
-                }
-                else
-                {
-                    state.Confirmed(next);
-                    for (var copies = chance.Next(3); copies > 0; copies--) published.Add((next, through));
-                }
-            }
-
-            if (state.Probe(now, s_patience, s_silence) is { } probe && chance.Next(3) > 0) published.Add((probe, probe));
-            if (published.Count > 0 && chance.Next(2) == 0) Receive(TakeAny(published));
-            if (receipts.Count > 0 && chance.Next(2) == 0)
-            {
-                var (through, resend) = TakeAny(receipts);
-                if (chance.Next(4) > 0) state.Heard(through, resend, now);
-            }
-        }
-
-        Assert.Equal(120, state.Received);
-        Assert.Equal(Enumerable.Range(1, 120).Select(position => (long)position), stored);
-
-        void Receive((long First, long Through) message)
-        {
-            var gap = message.First > received + 1;
-            for (var position = received + 1; !gap && position <= message.Through; position++)
-            {
-                stored.Add(position);
-                received = position;
-            }
-
-            receipts.Add((received, gap));
-        }
-
-        T TakeAny<T>(List<T> from)
-        {
-            var index = chance.Next(from.Count);
-            var taken = from[index];
-            from.RemoveAt(index);
-            return taken;
-        }
     }
 
     private static ForwarderState State(long last, long published = 0, long received = 0) => new(last, published, received, s_start);

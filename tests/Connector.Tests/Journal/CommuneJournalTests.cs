@@ -124,6 +124,32 @@ public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
+    public async Task Given_a_hub_that_was_restored_When_it_has_the_events_again_Then_their_time_begins_anew()
+    {
+        var (start, retention) = (DateTimeOffset.UtcNow, TimeSpan.FromDays(30));
+        await AppendAsync("a", "b", "c");
+        _journal.Note(_journal.Id, published: 3, received: 3);
+        _journal.DeleteReceived(start, retention);
+
+        _journal.Note(_journal.Id, published: 3, received: 1);
+        Assert.Equal(1, _journal.DeleteReceived(start.AddDays(31), retention));
+        _journal.Note(_journal.Id, published: 3, received: 3);
+
+        Assert.Equal(0, _journal.DeleteReceived(start.AddDays(32), retention));
+        Assert.Equal(["b", "c"], Ids());
+    }
+
+    [Fact]
+    public async Task Given_a_position_When_its_event_is_asked_for_Then_it_is_known_while_it_is_there()
+    {
+        await AppendAsync("a");
+
+        Assert.Equal(SampleEvents.Birth("a").EventId, _journal.EventIdAt(1));
+        Assert.Null(_journal.EventIdAt(0));
+        Assert.Null(_journal.EventIdAt(2));
+    }
+
+    [Fact]
     public async Task Given_an_older_copy_of_a_journal_When_it_is_begun_anew_Then_its_events_have_a_new_id_and_positions_from_one()
     {
         await AppendAsync("a", "b", "c", "d");

@@ -19,7 +19,7 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
 
         var outcome = await hub.StoreAsync([.. envelopes.Select((envelope, i) => Incoming(envelope, _journal, i + 1))]);
 
-        Assert.Equal(30, outcome.ReceivedThrough[("35085", _journal)]);
+        Assert.Equal(30, outcome.Ends[("35085", _journal)].Through);
         Assert.Equal(
             envelopes.Select(envelope => envelope.Id),
             await hub.RowsAsync($"SELECT headers->>'id' FROM hub.mt_events WHERE headers->>'journal' = '{_journal}' ORDER BY seq_id"));
@@ -36,7 +36,7 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
 
         var outcome = await hub.StoreAsync(Incoming(first, _journal, 1), Incoming(second, _journal, 2));
 
-        Assert.Equal([second.EventId], outcome.Stored.Select(read => read.Envelope.EventId));
+        Assert.Equal([second.EventId], outcome.Stored.Select(read => read.EventId));
         Assert.Equal(["2"], await hub.RowsAsync($"SELECT events FROM ingestion.journal WHERE journal = '{_journal}'"));
     }
 
@@ -48,7 +48,7 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
         var outcome = await hub.StoreAsync(Incoming(Birth("gap/3"), _journal, 3), Incoming(Birth("gap/4"), _journal, 4));
 
         Assert.Empty(outcome.Stored);
-        Assert.Equal(1, outcome.ReceivedThrough[("35085", _journal)]);
+        Assert.Equal(1, outcome.Ends[("35085", _journal)].Through);
     }
 
     [Fact]
@@ -61,7 +61,7 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
         var outcome = await hub.StoreAsync(Incoming(envelope, anew, 1), Incoming(Birth("lost/2"), anew, 2), Incoming(envelope, anew, 3));
 
         Assert.Single(outcome.Stored);
-        Assert.Equal(3, outcome.ReceivedThrough[("35085", anew)]);
+        Assert.Equal(3, outcome.Ends[("35085", anew)].Through);
         Assert.Equal(["1"], await hub.RowsAsync($"SELECT count(*) FROM hub.mt_events WHERE id = '{envelope.EventId}'"));
     }
 
@@ -73,7 +73,7 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
         var outcome = await hub.StoreAsync(Incoming(unknown, _journal, 1, Combourg), Incoming(Birth("unknown/2"), _journal, 2));
 
         Assert.Single(outcome.Stored);
-        Assert.Equal(2, outcome.ReceivedThrough[("35085", _journal)]);
+        Assert.Equal(2, outcome.Ends[("35085", _journal)].Through);
         Assert.Equal(["1 1"], await hub.RowsAsync($"SELECT events, quarantined FROM ingestion.journal WHERE journal = '{_journal}'"));
         Assert.Equal(
             ["1 type: not a type of the catalogue"],
