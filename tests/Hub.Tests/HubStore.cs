@@ -79,24 +79,28 @@ public sealed class HubStore : IAsyncLifetime
         JsonSerializer.SerializeToElement(envelope with { Journal = journal, Position = position }, ContractJson.Options), journal, position, envelope.Source.Commune);
 
     internal static IncomingEvent Incoming(JsonElement json, Guid journal, long position, CommuneCode commune) =>
-        IncomingEvent.Of(new(commune.ToString(), journal, position, [json])).Single();
+        IncomingEvent.Of(new(commune.ToString(), journal, position, null, [json])).Single();
 
     internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, s_now, CancellationToken.None);
+
+    internal IEnumerable<ConsolidatedProjection> Projections => _hub.Services.GetServices<ConsolidatedProjection>();
 
     /// <summary>Everything that arrived gets into the figures.</summary>
     public async Task ProjectAsync()
     {
-        using var daemon = await Store.BuildProjectionDaemonAsync();
-        await daemon.StartAllAsync();
-        await daemon.WaitForNonStaleData(TimeSpan.FromSeconds(60));
-        await daemon.StopAllAsync();
+        await using var connection = await Database.OpenConnectionAsync();
+        foreach (var projection in Projections)
+        {
+            while ((await projection.AdvanceAsync(connection, 1000, CancellationToken.None)).Full) continue;
+        }
     }
 
     /// <summary>A projection is built anew from all events.</summary>
     public async Task RebuildAsync(string projection)
     {
-        using var daemon = await Store.BuildProjectionDaemonAsync();
-        await daemon.RebuildProjectionAsync(projection, CancellationToken.None);
+        await using (var connection = await Database.OpenConnectionAsync())
+            await Projections.Single(one => one.Name == projection).BeginAnewAsync(connection, CancellationToken.None);
+        await ProjectAsync();
     }
 
     /// <summary>Rows of a query, each as its values with a space between.</summary>

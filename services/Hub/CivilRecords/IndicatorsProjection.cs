@@ -2,9 +2,6 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
-using JasperFx.Events;
-using Marten;
-using Npgsql;
 
 namespace Intercommunalite.Hub.CivilRecords;
 
@@ -46,7 +43,7 @@ internal sealed record Indicator(
 /// Civil-record indicators by commune of registration and by commune of residence, by month of the event. An act said again
 /// counts once, as last said; a corrected one counts as corrected; an annulled one no longer.
 /// </summary>
-internal sealed class IndicatorsProjection(NpgsqlDataSource database) : ConsolidatedProjection(
+internal sealed class IndicatorsProjection() : ConsolidatedProjection(
     ProjectionName, Catalogue.All.Where(type => type.Domain == "civil-records"), Acts.Name, Indicators.Name)
 {
     public const string ProjectionName = "civil-records";
@@ -57,20 +54,20 @@ internal sealed class IndicatorsProjection(NpgsqlDataSource database) : Consolid
 
     public static RowTable<Indicator> Indicators { get; } = new("civil_records.indicator", keyLength: 3);
 
-    protected override async Task ProjectAsync(IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation)
+    protected override async Task ProjectAsync(Page page, CancellationToken cancellation)
     {
-        var changes = events.Select(Said).ToList();
-        var acts = (await Acts.LoadAsync(database, [.. changes.Select(Key).Distinct()], cancellation)).ToDictionary(Key);
+        var changes = page.Events.Select(Said).ToList();
+        var acts = (await Acts.LoadAsync(page, [.. changes.Select(Key).Distinct()], cancellation)).ToDictionary(Key);
         var figures = new Dictionary<(string Basis, string Commune, string Period), Indicator>();
         foreach (var change in changes) Apply(change, acts, figures);
-        Acts.Save(operations, [.. changes.Select(Key).Distinct().Select(key => acts[key])]);
-        Indicators.Add(operations, figures.Values);
+        Acts.Save(page, [.. changes.Select(Key).Distinct().Select(key => acts[key])]);
+        Indicators.Add(page, figures.Values);
     }
 
     /// <summary>What an event says of its act; an annulment says only that.</summary>
-    internal static Act Said(IEvent stored)
+    internal static Act Said(StoredEvent stored)
     {
-        var (commune, subject) = stored.Record();
+        var (commune, subject) = (stored.Commune, stored.Subject);
         return stored.Data switch
         {
             BirthRegistered act => Of(ActKind.Birth, act.Date, act.ResidenceCommune),
@@ -81,7 +78,7 @@ internal sealed class IndicatorsProjection(NpgsqlDataSource database) : Consolid
             NameChangeRegistered act => Of(ActKind.NameChange, act.Date, act.ResidenceCommune),
             ActCorrected act => Of(act.Kind, act.Date, act.ResidenceCommune),
             ActAnnulled act => new Act(commune, act.Kind.ToString(), subject, Annulled: true),
-            _ => throw new InvalidOperationException($"{stored.EventTypeName} is no civil-record event."),
+            _ => throw new InvalidOperationException($"{stored.Data.GetType().Name} is no civil-record event."),
         };
         Act Of(ActKind kind, PartialDate date, CommuneCode? residence) => new(commune, kind.ToString(), subject, date.Period, Today(residence));
     }

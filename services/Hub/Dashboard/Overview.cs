@@ -60,7 +60,7 @@ public sealed record Overview(
             FROM cell GROUP BY commune, period)
         SELECT at.position, at.high_water, figure.* FROM (
             SELECT least({string.Join(", ", s_projections.Select(HubPosition.Sql))}) AS position,
-                coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = 'HighWaterMark'), 0) AS high_water) AS at
+                {Positions.End} AS high_water) AS at
         LEFT JOIN figure ON true
         """;
 

@@ -9,9 +9,17 @@ namespace Intercommunalite.Hub.EventStore;
 /// Appends events of many streams in the order given, in one statement. Marten's own append goes stream by stream, which
 /// would reorder the events of a journal and cost a function call a stream; the rows written here are those that its
 /// <c>mt_quick_append_events</c> writes (a test holds the two side by side).
+/// Appends of all nodes come one after the other, each holding a lock to the end of its transaction: so positions become visible
+/// in their order, and whoever sees a position knows that nothing before it is missing. Whatever else ever appends must take
+/// the same lock.
 /// </summary>
 internal static class Append
 {
+    /// <summary>PostgreSQL notification that events were appended.</summary>
+    public const string Channel = "mt_events_appended";
+
+    private const int LockKey = 1_870_244;
+
     private static readonly Dictionary<Type, string> s_dotNetNames = Catalogue.All.ToDictionary(
         type => type.Record, type => $"{type.Record.FullName}, {type.Record.Assembly.GetName().Name}");
 
@@ -21,6 +29,7 @@ internal static class Append
     public static void AppendEvents(this NpgsqlBatch batch, IReadOnlyCollection<CheckedEvent> events)
     {
         if (events.Count == 0) return;
+        batch.BatchCommands.Add(new NpgsqlBatchCommand($"SELECT pg_advisory_xact_lock({LockKey})"));
         var command = new NpgsqlBatchCommand("""
             WITH given AS MATERIALIZED (
                 SELECT *, row_number() OVER (PARTITION BY stream ORDER BY n) AS rank, count(*) OVER (PARTITION BY stream) AS total
@@ -34,14 +43,14 @@ internal static class Append
             SELECT nextval('hub.mt_events_sequence'), id, stream, version, data, type, '*DEFAULT*', now() AT TIME ZONE 'utc', dotnet, FALSE, headers
             FROM (SELECT g.*, s.version - g.total + g.rank AS version FROM given g JOIN stream s ON s.id = g.stream ORDER BY g.n) AS ordered
             """);
-        command.Parameters.Add(Array(NpgsqlDbType.Uuid, events.Select(read => read.Envelope.EventId)));
+        command.Parameters.Add(Array(NpgsqlDbType.Uuid, events.Select(read => read.EventId)));
         command.Parameters.Add(Array(NpgsqlDbType.Varchar, events.Select(read => EventStore.StreamKey(read.Envelope.Source.Commune, read.Type, read.Envelope.Subject))));
         command.Parameters.Add(Array(NpgsqlDbType.Varchar, events.Select(read => read.Type.Name)));
         command.Parameters.Add(Array(NpgsqlDbType.Varchar, events.Select(read => s_dotNetNames[read.Type.Record])));
         command.Parameters.Add(Array(NpgsqlDbType.Jsonb, events.Select(Facts)));
         command.Parameters.Add(Array(NpgsqlDbType.Jsonb, events.Select(Headers)));
         batch.BatchCommands.Add(command);
-        batch.BatchCommands.Add(new NpgsqlBatchCommand("SELECT pg_notify('mt_events_appended', '')"));
+        batch.BatchCommands.Add(new NpgsqlBatchCommand($"NOTIFY {Channel}"));
     }
 
     private static byte[] Facts(CheckedEvent read) => JsonSerializer.SerializeToUtf8Bytes(read.Data.WithoutPersonal(), read.Type.Record, ContractJson.Options);

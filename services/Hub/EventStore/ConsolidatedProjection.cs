@@ -1,41 +1,119 @@
 using System.Diagnostics;
+using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
-using JasperFx.Events;
-using JasperFx.Events.Projections;
-using Marten;
-using Marten.Events.Projections;
+using Npgsql;
 
 namespace Intercommunalite.Hub.EventStore;
 
+/// <summary>An event as projections see it: facts without persons.</summary>
+/// <param name="Position">Its place in the store.</param>
+/// <param name="Commune">Commune of the record that it is about.</param>
+/// <param name="Subject">The record's own key in that commune.</param>
+/// <param name="Data">The facts.</param>
+internal sealed record StoredEvent(long Position, string Commune, string Subject, DomainEvent Data);
+
+/// <summary>A page of events being applied, in the transaction that also moves the projection's position.</summary>
+/// <param name="Connection">To read the projection's own rows with.</param>
+/// <param name="Batch">Takes what is to be written.</param>
+/// <param name="Events">The events, in the store's order.</param>
+internal sealed record Page(NpgsqlConnection Connection, NpgsqlBatch Batch, IReadOnlyList<StoredEvent> Events);
+
 /// <summary>
 /// A projection that takes a page of events at once: it loads the records that they touch, decides in memory, and writes few
-/// rows. It never asks the clock, other services or other projections, so that a rebuild gives the same figures.
+/// rows. Rows and position move in one transaction, and only from the position that was read: whoever else moved it meanwhile
+/// makes the page fail, so no event is ever applied twice. A projection never asks the clock, other services or other
+/// projections, so that a rebuild gives the same figures.
 /// </summary>
-internal abstract class ConsolidatedProjection : ProjectionBase, IProjection
+/// <param name="name">Its name everywhere: positions, the API, <c>interco projections</c>.</param>
+/// <param name="types">Events that it looks at.</param>
+/// <param name="tables">Tables that it writes, emptied before a rebuild.</param>
+internal abstract class ConsolidatedProjection(string name, IEnumerable<EventType> types, params string[] tables)
 {
-    /// <param name="name">Its name everywhere: the daemon, the API, <c>interco projections</c>.</param>
-    /// <param name="types">Events that it looks at.</param>
-    /// <param name="tables">Tables that it writes, emptied before a rebuild.</param>
-    protected ConsolidatedProjection(string name, IEnumerable<EventType> types, params string[] tables)
+    private readonly Dictionary<string, EventType> _types = types.ToDictionary(type => type.Name);
+
+    /// <summary>Its name.</summary>
+    public string Name => name;
+
+    /// <summary>Applies the next events.</summary>
+    /// <param name="connection">An open connection without a transaction.</param>
+    /// <param name="size">How many events at most.</param>
+    /// <param name="cancellation">Gives up; nothing is changed then.</param>
+    /// <returns>How many were applied, and whether there were as many as asked for, so that more may wait.</returns>
+    /// <exception cref="Exception">An event cannot be applied, or the database refused; nothing is changed.</exception>
+    public async Task<(int Applied, bool Full)> AdvanceAsync(NpgsqlConnection connection, int size, CancellationToken cancellation)
     {
-        Name = name;
-        Options.BatchSize = 2000;
-        Options.MaximumHopperSize = 10_000;
-        foreach (var type in types) IncludeType(type.Record);
-        foreach (var table in tables) Options.DeleteDataInTableOnTeardown(table);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var (position, end) = await PositionAsync(connection, cancellation);
+        if (position >= end) return (0, false);
+
+        var (events, traces) = await ReadAsync(connection, position, size, cancellation);
+        var full = events.Count == size;
+        using var span = Telemetry.StartForEvents($"project {name}", ActivityKind.Consumer, traces);
+        span?.SetTag("events", events.Count);
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        if (events.Count > 0) await ProjectAsync(new Page(connection, batch, events), cancellation);
+        if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
+        await MoveAsync(connection, position, full ? events[^1].Position : Math.Max(end, events.Count > 0 ? events[^1].Position : 0), cancellation);
+        await transaction.CommitAsync(cancellation);
+        return (events.Count, full);
     }
 
-    public async Task ApplyAsync(IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation)
+    /// <summary>Empties the tables and goes back to the beginning, so that everything is applied anew.</summary>
+    public async Task BeginAnewAsync(NpgsqlConnection connection, CancellationToken cancellation)
     {
-        using var span = Telemetry.StartForEvents(
-            $"project {Name}", ActivityKind.Consumer, events.Select(stored => stored.GetHeader(EventHeaders.TraceParent)?.ToString()));
-        span?.SetTag("events", events.Count);
-        await ProjectAsync(operations, events, cancellation);
+        await using var command = new NpgsqlCommand($"TRUNCATE {string.Join(", ", tables)}; UPDATE hub.mt_event_progression SET last_seq_id = 0 WHERE name = '{Positions.Shard(name)}'", connection);
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     /// <summary>Applies a page of events, in order.</summary>
-    protected abstract Task ProjectAsync(IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation);
+    protected abstract Task ProjectAsync(Page page, CancellationToken cancellation);
+
+    // Appends come one after the other (see Append), so whatever is visible has nothing missing before it.
+    private async Task<(long Position, long End)> PositionAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand($"""
+            SELECT coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = '{Positions.Shard(name)}'), 0), {Positions.End}
+            """, connection);
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        await reader.ReadAsync(cancellation);
+        return (reader.GetInt64(0), reader.GetInt64(1));
+    }
+
+    private async Task<(List<StoredEvent> Events, List<string?> Traces)> ReadAsync(NpgsqlConnection connection, long after, int size, CancellationToken cancellation)
+    {
+        var traced = Telemetry.Activities.HasListeners();
+        await using var command = new NpgsqlCommand($"""
+            SELECT seq_id, stream_id, type, data{(traced ? ", headers ->> 'traceparent'" : "")}
+            FROM hub.mt_events WHERE seq_id > $1 AND type = ANY($2) ORDER BY seq_id LIMIT $3
+            """, connection);
+        command.Parameters.Add(new() { Value = after });
+        command.Parameters.Add(new() { Value = _types.Keys.ToArray() });
+        command.Parameters.Add(new() { Value = size });
+        var (events, traces) = (new List<StoredEvent>(), new List<string?>());
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation))
+        {
+            var record = reader.GetString(1).Split('/', 3);
+            var data = (DomainEvent)JsonSerializer.Deserialize(reader.GetFieldValue<byte[]>(3), _types[reader.GetString(2)].Record, ContractJson.Options)!;
+            events.Add(new StoredEvent(reader.GetInt64(0), record[0], record[2], data));
+            if (traced) traces.Add(await reader.IsDBNullAsync(4, cancellation) ? null : reader.GetString(4));
+        }
+
+        return (events, traces);
+    }
+
+    private async Task MoveAsync(NpgsqlConnection connection, long from, long to, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("""
+            INSERT INTO hub.mt_event_progression AS p (name, last_seq_id) VALUES ($1, $3)
+            ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp() WHERE p.last_seq_id = $2
+            """, connection);
+        command.Parameters.Add(new() { Value = Positions.Shard(name) });
+        command.Parameters.Add(new() { Value = from });
+        command.Parameters.Add(new() { Value = to });
+        if (await command.ExecuteNonQueryAsync(cancellation) != 1) throw new InvalidOperationException($"{name} was moved from position {from} by another node.");
+    }
 }
 
 /// <summary>What of the CloudEvent is kept in the stored event's headers.</summary>

@@ -4,8 +4,6 @@ using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using JasperFx;
 using JasperFx.Events;
-using JasperFx.Events.Daemon;
-using JasperFx.Events.Projections;
 using Marten;
 using Npgsql;
 using Weasel.Core;
@@ -41,41 +39,19 @@ internal static class EventStore
         options.Events.AppendMode = EventAppendMode.Quick;
         options.Events.EnableUniqueIndexOnEventId = true;
         options.Events.MetadataConfig.HeadersEnabled = true;
-        options.Events.UseListenNotifyForEventAppends = true;
         options.Storage.ExtendedSchemaObjects.Add(RebuildRequests.Schema());
+        options.Storage.ExtendedSchemaObjects.AddRange(Pauses.Schema());
         foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
-
-        // The Projector decides which node projects.
-        options.Projections.AsyncMode = DaemonMode.ExternallyManaged;
-
-        // By default the daemon passes over events that a projection fails on: the figures would silently be wrong. Here it pauses.
-        options.Projections.Errors.SkipApplyErrors = false;
-        options.Projections.Errors.SkipSerializationErrors = false;
-        options.Projections.Errors.SkipUnknownEvents = false;
-        options.Projections.RebuildErrors.SkipApplyErrors = false;
-        options.Projections.RebuildErrors.SkipSerializationErrors = false;
-        options.Projections.RebuildErrors.SkipUnknownEvents = false;
     }
 
     /// <summary>Adds a room's projection and its tables to the store.</summary>
     public static IServiceCollection AddProjection<TProjection>(this IServiceCollection services, params Weasel.Postgresql.Tables.Table[] tables)
         where TProjection : ConsolidatedProjection => services
-            .AddSingleton<TProjection>()
-            .ConfigureMarten((provider, options) =>
-            {
-                options.Storage.ExtendedSchemaObjects.AddRange(tables);
-                options.Projections.Add(provider.GetRequiredService<TProjection>(), ProjectionLifecycle.Async);
-            });
+            .AddSingleton<ConsolidatedProjection, TProjection>()
+            .ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(tables));
 
     /// <summary>Stream key of a record: <c>{commune}/{domain}/{subject}</c>.</summary>
     public static string StreamKey(CommuneCode commune, EventType type, string subject) => $"{commune}/{type.Domain}/{subject}";
-
-    /// <summary>Commune and subject of the record that a stored event is about.</summary>
-    public static (string Commune, string Subject) Record(this IEvent stored)
-    {
-        var parts = stored.StreamKey!.Split('/', 3);
-        return (parts[0], parts[2]);
-    }
 
     private static JsonSerializerOptions StoredJson()
     {

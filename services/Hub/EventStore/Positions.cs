@@ -1,14 +1,13 @@
 using System.Collections.Frozen;
 using System.Diagnostics.Metrics;
 using Intercommunalite.ServiceDefaults;
-using Marten;
 using Npgsql;
 
 namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
 /// How far the store and each projection are, looked up several times a second, on every node. Positions are Marten's global
-/// sequence; nothing beyond <see cref="HighWater"/> is ever served, since an event with a lower number may still be on its way.
+/// sequence; nothing is missing below one that is visible (see <see cref="Append"/>).
 /// </summary>
 internal sealed partial class Positions : BackgroundService
 {
@@ -22,18 +21,23 @@ internal sealed partial class Positions : BackgroundService
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _moved = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Positions(NpgsqlDataSource database, StoreSchema schema, IDocumentStore store, ILogger<Positions> logger)
+    public Positions(NpgsqlDataSource database, StoreSchema schema, IEnumerable<ConsolidatedProjection> projections, ILogger<Positions> logger)
     {
         (_database, _schema, _logger) = (database, schema, logger);
-        Projections = [.. store.Options.Events.Projections().Select(projection => projection.Name)];
+        Projections = [.. projections.Select(projection => projection.Name)];
         Telemetry.Meter.CreateObservableGauge("hub.projection.lag", Lags, "{event}", "Events that a projection has not seen yet");
     }
+
+    /// <summary>SQL of the last position in the store.</summary>
+    public const string End = "coalesce((SELECT max(seq_id) FROM hub.mt_events), 0)";
+
+    private const string EndName = "";
 
     /// <summary>Names of the projections.</summary>
     public IReadOnlyList<string> Projections { get; }
 
     /// <summary>Every event up to here is in the store for good.</summary>
-    public long HighWater => Volatile.Read(ref _byName).GetValueOrDefault("HighWaterMark");
+    public long HighWater => Volatile.Read(ref _byName).GetValueOrDefault(EndName);
 
     /// <summary>Done once the positions were looked up a first time.</summary>
     public Task Known => _known.Task;
@@ -41,7 +45,7 @@ internal sealed partial class Positions : BackgroundService
     /// <summary>Done when any position has changed.</summary>
     public Task Moved => Volatile.Read(ref _moved).Task;
 
-    /// <summary>Name under which the daemon runs a projection.</summary>
+    /// <summary>Name of a projection's row in Marten's table of positions.</summary>
     public static string Shard(string projection) => $"{projection}:All";
 
     /// <summary>Every event up to here is in the projection.</summary>
@@ -81,7 +85,7 @@ internal sealed partial class Positions : BackgroundService
     private async Task LookAsync(CancellationToken cancellation)
     {
         var found = new Dictionary<string, long>();
-        await using var command = _database.CreateCommand("SELECT name, last_seq_id FROM hub.mt_event_progression");
+        await using var command = _database.CreateCommand($"SELECT name, last_seq_id FROM hub.mt_event_progression UNION ALL SELECT '{EndName}', {End}");
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) found[reader.GetString(0)] = reader.GetInt64(1);
         var before = _byName;

@@ -1,142 +1,155 @@
-using System.Collections.Concurrent;
-using JasperFx.Events.Daemon;
-using Marten;
-using Medallion.Threading.Postgres;
 using Npgsql;
 
 namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
-/// Runs the projections on one hub node at a time: the node that holds the lock in the database. A projection that fails
-/// is paused, its error is kept for the administrator, and it is tried again after a while.
+/// Runs the projections on one hub node at a time: the one whose session in the database holds the lock. All that it does goes
+/// through that one session, so that a node which loses it can write nothing more. A node that is frozen keeps its session: when
+/// it gives no sign of life for a while, another node ends the session and takes over.
+/// A projection that fails is paused at the event that it fails on; its error is kept for the administrator, and it is tried
+/// again after a while. The other projections go on.
 /// </summary>
-internal sealed partial class Projector(
-    IDocumentStore store,
-    StoreSchema schema,
-    Positions positions,
-    NpgsqlDataSource database,
-    IConfiguration configuration,
-    ILoggerFactory logging,
-    ILogger<Projector> logger) : BackgroundService
+internal sealed partial class Projector : BackgroundService
 {
-    private static readonly TimeSpan s_supervision = TimeSpan.FromMilliseconds(500);
+    private const int LockKey = 1_870_243;
+    private const int PageSize = 3_000;
+    private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan s_rebuildLimit = TimeSpan.FromHours(12);
+    private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(15);
 
-    private readonly ConcurrentDictionary<string, string> _errors = new();
-    private string? _rebuilding;
-    private Task _rebuild = Task.CompletedTask;
+    private readonly List<Running> _running;
+    private readonly StoreSchema _schema;
+    private readonly string _session;
+    private readonly TimeProvider _clock;
+    private readonly ILogger<Projector> _logger;
 
-    /// <summary>Why a projection is paused on this node; null while it runs.</summary>
-    public string? ErrorOf(string projection) => _errors.GetValueOrDefault(projection);
+    public Projector(
+        IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, IConfiguration configuration, TimeProvider clock, ILogger<Projector> logger)
+    {
+        (_schema, _clock, _logger) = (schema, clock, logger);
+        _running = [.. projections.Select(projection => new Running(projection))];
+        // A session of its own: one that went back to a pool would keep the lock.
+        _session = new NpgsqlConnectionStringBuilder(configuration.GetConnectionString("Hub")) { Pooling = false, KeepAlive = 10 }.ConnectionString;
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         try
         {
-            await schema.Applied.WaitAsync(stoppingToken);
-            while (!stoppingToken.IsCancellationRequested)
+            await _schema.Applied.WaitAsync(stoppingToken);
+            while (true)
             {
                 try
                 {
-                    await LeadAsync(stoppingToken);
+                    await using var session = new NpgsqlConnection(_session);
+                    await session.OpenAsync(stoppingToken);
+                    while (!await TryLeadAsync(session, stoppingToken)) await Task.Delay(s_idle, _clock, stoppingToken);
+                    LogLeading();
+                    await ProjectAsync(session, stoppingToken);
                 }
-                catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
+                catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
                     LogLost(e.Message);
-                    await Task.Delay(s_supervision, stoppingToken);
+                    await Task.Delay(s_idle, _clock, stoppingToken);
                 }
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
-            // Stopping.
+            // Stopping: the session ends, and the lock with it.
         }
     }
 
-    private async Task LeadAsync(CancellationToken stopping)
+    private static async Task<bool> TryLeadAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
-        var election = new PostgresDistributedLock(new PostgresAdvisoryLockKey("hub-projector", allowHashing: true), configuration.GetConnectionString("Hub")!);
-        await using var held = await election.AcquireAsync(timeout: null, stopping);
-        using var leading = CancellationTokenSource.CreateLinkedTokenSource(stopping, held.HandleLostToken);
-        using var daemon = await store.BuildProjectionDaemonAsync(logger: logging.CreateLogger("Marten.Daemon"));
-        LogLeading();
+        await using var attempt = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session);
+        if ((bool)(await attempt.ExecuteScalarAsync(cancellation))!) return true;
+        await using var end = new NpgsqlCommand($"""
+            SELECT pg_terminate_backend(pid) FROM pg_locks
+            WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = {LockKey} AND objsubid = 1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND (SELECT max(at) FROM replay.sign_of_life) < clock_timestamp() - $1
+            """, session);
+        end.Parameters.Add(new() { Value = s_silence });
+        await end.ExecuteNonQueryAsync(cancellation);
+        return false;
+    }
+
+    private async Task ProjectAsync(NpgsqlConnection session, CancellationToken stopping)
+    {
+        var appended = true;
+        session.Notification += (_, _) => appended = true;
+        await ExecuteAsync(session, $"LISTEN {Append.Channel}", stopping);
+        foreach (var running in _running) running.Forget();
+        var signed = DateTimeOffset.MinValue;
+        while (true)
+        {
+            if (_clock.GetUtcNow() - signed >= s_idle)
+            {
+                signed = _clock.GetUtcNow();
+                await ExecuteAsync(session, "INSERT INTO replay.sign_of_life VALUES (1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET at = clock_timestamp()", stopping);
+                await BeginRebuildsAsync(session, stopping);
+                await RebuildRequests.FinishReachedAsync(session, stopping);
+            }
+
+            appended = false;
+            var more = false;
+            foreach (var running in _running) more |= await AdvanceAsync(running, session, stopping);
+            if (!more && !appended) await session.WaitAsync(s_idle, stopping);
+        }
+    }
+
+    private async Task<bool> AdvanceAsync(Running running, NpgsqlConnection session, CancellationToken stopping)
+    {
+        if (_clock.GetUtcNow() < running.PausedUntil) return false;
         try
         {
-            await daemon.StartAllAsync();
-            await RebuildRequests.AskAgainForRunningAsync(database, leading.Token);
-            using var timer = new PeriodicTimer(s_supervision);
-            while (await timer.WaitForNextTickAsync(leading.Token)) await SuperviseAsync(daemon, leading.Token);
+            var (_, full) = await running.Projection.AdvanceAsync(session, running.Size, stopping);
+            if (running.IsPaused)
+            {
+                running.IsPaused = false;
+                if (await Pauses.EndAsync(session, running.Projection.Name, stopping)) LogGoesOn(running.Projection.Name);
+            }
+
+            running.Size = Math.Min(running.Size * 2, PageSize);
+            return full;
         }
-        finally
+        catch (Exception e) when (!stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
         {
-            await leading.CancelAsync();
-            await _rebuild;
-            await daemon.StopAllAsync();
+            // With ever smaller pages, all that can be applied is; then it is known which event it is.
+            if (running.Size > 1)
+            {
+                running.Size = Math.Max(1, running.Size / 8);
+                return true;
+            }
+
+            running.PausedUntil = _clock.GetUtcNow() + s_pause;
+            var reason = $"{e.Message} ({e.GetType().Name})";
+            await Pauses.BeginAsync(session, running.Projection.Name, reason, stopping);
+            await RebuildRequests.FailAsync(session, running.Projection.Name, reason, stopping);
+            if (!running.IsPaused) LogPaused(running.Projection.Name, reason);
+            running.IsPaused = true;
+            return false;
         }
     }
 
-    private async Task SuperviseAsync(IProjectionDaemon daemon, CancellationToken cancellation)
+    private async Task BeginRebuildsAsync(NpgsqlConnection session, CancellationToken stopping)
     {
-        foreach (var projection in positions.Projections.Where(projection => projection != _rebuilding))
-        {
-            var shard = Positions.Shard(projection);
-            var agent = daemon.CurrentAgents().FirstOrDefault(agent => agent.Name.Identity == shard);
-            if (agent is { PausedTime: null } && daemon.StatusFor(shard) == JasperFx.AgentStatus.Running)
-            {
-                _errors.TryRemove(projection, out _);
-            }
-            else if (agent?.PausedTime is not { } paused || DateTimeOffset.UtcNow - paused > s_pause)
-            {
-                daemon.EjectPausedShard(shard);
-                await daemon.StartAgentAsync(shard, cancellation);
-            }
-            else if (agent.Failure is { } failure && _errors.TryAdd(projection, $"{failure.Message} ({failure.RootExceptionType})"))
-            {
-                LogPaused(projection, _errors[projection]);
-            }
-        }
-
-        if (_rebuilding is null && await RebuildRequests.NextAsync(database, cancellation) is { } requested)
-        {
-            _rebuilding = requested;
-            _rebuild = RebuildAsync(daemon, requested, cancellation);
-        }
-    }
-
-    private async Task RebuildAsync(IProjectionDaemon daemon, string projection, CancellationToken cancellation)
-    {
-        string? error = null;
-        try
+        while (await RebuildRequests.NextAsync(session, stopping) is { } name)
         {
             // Without statistics, reading the events back after a bulk load is several times slower.
-            await using (var analyze = database.CreateCommand("ANALYZE hub.mt_events")) await analyze.ExecuteNonQueryAsync(cancellation);
-            await RebuildRequests.StartAsync(database, projection, cancellation);
-            await daemon.RebuildProjectionAsync(projection, s_rebuildLimit, cancellation);
+            await ExecuteAsync(session, "ANALYZE hub.mt_events", stopping);
+            await using var transaction = await session.BeginTransactionAsync(stopping);
+            await RebuildRequests.StartAsync(session, name, stopping);
+            if (_running.Find(running => running.Projection.Name == name) is { } found) await found.Projection.BeginAnewAsync(session, stopping);
+            await transaction.CommitAsync(stopping);
         }
-        catch (Exception e)
-        {
-            error = e.Message;
-            LogRebuildFailed(projection, e.Message);
-        }
-
-        // A node that stops, or no longer leads, leaves the rebuild to the next one.
-        if (!cancellation.IsCancellationRequested) await NoteEndAsync(projection, error);
-
-        // The next look starts the projection again where the rebuild ended.
-        _rebuilding = null;
     }
 
-    private async Task NoteEndAsync(string projection, string? error)
+    private static async Task ExecuteAsync(NpgsqlConnection session, string sql, CancellationToken cancellation)
     {
-        try
-        {
-            await RebuildRequests.FinishAsync(database, projection, error, CancellationToken.None);
-        }
-        catch (NpgsqlException e)
-        {
-            LogRebuildFailed(projection, e.Message);
-        }
+        await using var command = new NpgsqlCommand(sql, session);
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "This node runs the projections.")]
@@ -148,6 +161,21 @@ internal sealed partial class Projector(
     [LoggerMessage(Level = LogLevel.Error, Message = "Projection {Projection} is paused: {Reason}")]
     private partial void LogPaused(string projection, string reason);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "Rebuild of {Projection} failed: {Reason}")]
-    private partial void LogRebuildFailed(string projection, string reason);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Projection {Projection} goes on.")]
+    private partial void LogGoesOn(string projection);
+
+    /// <summary>A projection on the node that runs it.</summary>
+    private sealed class Running(ConsolidatedProjection projection)
+    {
+        public ConsolidatedProjection Projection => projection;
+
+        public int Size { get; set; } = PageSize;
+
+        public bool IsPaused { get; set; }
+
+        public DateTimeOffset PausedUntil { get; set; }
+
+        /// <summary>Another node may have run it meanwhile, and paused it.</summary>
+        public void Forget() => (Size, IsPaused, PausedUntil) = (PageSize, true, DateTimeOffset.MinValue);
+    }
 }

@@ -24,44 +24,39 @@ internal static class RebuildRequests
     }
 
     /// <summary>Asks for a rebuild; false when one is asked for or running already.</summary>
-    public static async Task<bool> AskAsync(NpgsqlDataSource database, string projection, CancellationToken cancellation) =>
-        await ExecuteAsync(database, """
+    public static async Task<bool> AskAsync(NpgsqlDataSource database, string projection, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("""
             INSERT INTO replay.rebuild AS r VALUES ($1, 'requested', 0, NULL, now())
             ON CONFLICT (projection) DO UPDATE SET state = 'requested', target = 0, error = NULL, changed_at = now()
             WHERE r.state IN ('completed', 'failed')
-            """, projection, cancellation) == 1;
+            """);
+        command.Parameters.Add(new() { Value = projection });
+        return await command.ExecuteNonQueryAsync(cancellation) == 1;
+    }
 
     /// <summary>The projection to rebuild next, or null.</summary>
-    public static async Task<string?> NextAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    public static async Task<string?> NextAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
-        await using var command = database.CreateCommand("SELECT projection FROM replay.rebuild WHERE state = 'requested' ORDER BY changed_at LIMIT 1");
+        await using var command = new NpgsqlCommand("SELECT projection FROM replay.rebuild WHERE state = 'requested' ORDER BY changed_at LIMIT 1", session);
         return (string?)await command.ExecuteScalarAsync(cancellation);
     }
 
     /// <summary>The rebuild begins; its target is where the store is now.</summary>
-    public static Task StartAsync(NpgsqlDataSource database, string projection, CancellationToken cancellation) =>
-        ExecuteAsync(database, """
-            UPDATE replay.rebuild SET state = 'running', changed_at = now(),
-                target = (SELECT last_seq_id FROM hub.mt_event_progression WHERE name = 'HighWaterMark')
-            WHERE projection = $1
-            """, projection, cancellation);
+    public static Task StartAsync(NpgsqlConnection session, string projection, CancellationToken cancellation) =>
+        ExecuteAsync(session, $"UPDATE replay.rebuild SET state = 'running', changed_at = now(), target = {Positions.End} WHERE projection = $1", cancellation, projection);
 
-    /// <summary>The rebuild ended, well or not.</summary>
-    public static async Task FinishAsync(NpgsqlDataSource database, string projection, string? error, CancellationToken cancellation)
-    {
-        await using var command = database.CreateCommand("UPDATE replay.rebuild SET state = $2, error = $3, changed_at = now() WHERE projection = $1");
-        command.Parameters.Add(new() { Value = projection });
-        command.Parameters.Add(new() { Value = error is null ? "completed" : "failed" });
-        command.Parameters.Add(new() { Value = (object?)error ?? DBNull.Value, NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Text });
-        await command.ExecuteNonQueryAsync(cancellation);
-    }
+    /// <summary>Whatever has reached its target is rebuilt.</summary>
+    public static Task FinishReachedAsync(NpgsqlConnection session, CancellationToken cancellation) =>
+        ExecuteAsync(session, """
+            UPDATE replay.rebuild r SET state = 'completed', changed_at = now() FROM hub.mt_event_progression p
+            WHERE r.state = 'running' AND p.name = r.projection || ':All' AND p.last_seq_id >= r.target
+            """, cancellation);
 
-    /// <summary>What was running when its node went away is asked for again, from the beginning.</summary>
-    public static async Task AskAgainForRunningAsync(NpgsqlDataSource database, CancellationToken cancellation)
-    {
-        await using var command = database.CreateCommand("UPDATE replay.rebuild SET state = 'requested', changed_at = now() WHERE state = 'running'");
-        await command.ExecuteNonQueryAsync(cancellation);
-    }
+    /// <summary>If a rebuild of the projection runs, it has failed. The projection is tried again all the same.</summary>
+    public static Task FailAsync(NpgsqlConnection session, string projection, string error, CancellationToken cancellation) =>
+        ExecuteAsync(
+            session, "UPDATE replay.rebuild SET state = 'failed', error = $2, changed_at = now() WHERE projection = $1 AND state = 'running'", cancellation, projection, error);
 
     /// <summary>The last rebuild of each projection that had one.</summary>
     public static async Task<IReadOnlyDictionary<string, Rebuild>> AllAsync(NpgsqlDataSource database, CancellationToken cancellation)
@@ -74,10 +69,10 @@ internal static class RebuildRequests
         return found;
     }
 
-    private static async Task<int> ExecuteAsync(NpgsqlDataSource database, string sql, string projection, CancellationToken cancellation)
+    private static async Task ExecuteAsync(NpgsqlConnection session, string sql, CancellationToken cancellation, params string[] values)
     {
-        await using var command = database.CreateCommand(sql);
-        command.Parameters.Add(new() { Value = projection });
-        return await command.ExecuteNonQueryAsync(cancellation);
+        await using var command = new NpgsqlCommand(sql, session);
+        foreach (var value in values) command.Parameters.Add(new() { Value = value });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 }

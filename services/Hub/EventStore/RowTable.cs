@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Text.Json;
-using Marten;
 using Npgsql;
 using NpgsqlTypes;
 using Weasel.Postgresql.Tables;
@@ -34,8 +33,8 @@ internal sealed class RowTable<TRow>
         var columns = _properties.Select(Column).ToArray();
         _key = columns[..keyLength];
         var (all, key) = (string.Join(", ", columns), string.Join(", ", _key));
-        var given = $"json_populate_recordset(null::{name}, ?::json)";
-        _load = $"SELECT row_to_json(r)::text FROM {name} r JOIN {given.Replace("?", "$1", StringComparison.Ordinal)} k USING ({key})";
+        var given = $"json_populate_recordset(null::{name}, $1::json)";
+        _load = $"SELECT row_to_json(r)::text FROM {name} r JOIN {given} k USING ({key})";
         _save = $"INSERT INTO {name} ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO {Sets(column => $"{column} = excluded.{column}")}";
         _add = $"INSERT INTO {name} AS r ({all}) SELECT {all} FROM {given} ON CONFLICT ({key}) DO {Sets(column => $"{column} = r.{column} + excluded.{column}")}";
         string Sets(Func<string, string> set) =>
@@ -59,27 +58,30 @@ internal sealed class RowTable<TRow>
     public string Name => _name;
 
     /// <summary>The rows that exist of those whose key is given; the other columns of what is given do not matter.</summary>
-    public async Task<IReadOnlyList<TRow>> LoadAsync(NpgsqlDataSource database, IReadOnlyCollection<TRow> keys, CancellationToken cancellation)
+    public async Task<IReadOnlyList<TRow>> LoadAsync(Page page, IReadOnlyCollection<TRow> keys, CancellationToken cancellation)
     {
         var rows = new List<TRow>(keys.Count);
         if (keys.Count == 0) return rows;
-        await using var command = database.CreateCommand(_load);
-        command.Parameters.Add(new NpgsqlParameter { Value = JsonSerializer.Serialize(keys, s_json), NpgsqlDbType = NpgsqlDbType.Text });
+        await using var command = new NpgsqlCommand(_load, page.Connection);
+        command.Parameters.Add(Json(keys));
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) rows.Add(JsonSerializer.Deserialize<TRow>(reader.GetString(0), s_json)!);
         return rows;
     }
 
     /// <summary>Inserts or replaces rows, with the page's other changes.</summary>
-    public void Save(IDocumentOperations operations, IReadOnlyCollection<TRow> rows) => Queue(operations, _save, rows);
+    public void Save(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, _save, rows);
 
     /// <summary>Inserts rows, or adds their numbers to those that are there, with the page's other changes.</summary>
-    public void Add(IDocumentOperations operations, IReadOnlyCollection<TRow> rows) => Queue(operations, _add, rows);
+    public void Add(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, _add, rows);
 
-    private static void Queue(IDocumentOperations operations, string sql, IReadOnlyCollection<TRow> rows)
+    private static void Queue(Page page, string sql, IReadOnlyCollection<TRow> rows)
     {
-        if (rows.Count > 0) operations.QueueSqlCommand(sql, JsonSerializer.Serialize(rows, s_json));
+        if (rows.Count > 0) page.Batch.BatchCommands.Add(new NpgsqlBatchCommand(sql) { Parameters = { Json(rows) } });
     }
+
+    private static NpgsqlParameter Json(IReadOnlyCollection<TRow> rows) =>
+        new() { Value = JsonSerializer.SerializeToUtf8Bytes(rows, s_json), NpgsqlDbType = NpgsqlDbType.Json };
 
     private static string Column(PropertyInfo property) => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name);
 

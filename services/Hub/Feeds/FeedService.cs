@@ -65,7 +65,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     {
         await positions.Known.WaitAsync(cancellation);
         if (after <= positions.HighWater) return;
-        await using var command = database.CreateCommand("SELECT coalesce(max(last_seq_id), 0) FROM hub.mt_event_progression WHERE name = 'HighWaterMark'");
+        await using var command = database.CreateCommand($"SELECT {Positions.End}");
         var high = (long)(await command.ExecuteScalarAsync(cancellation))!;
         if (after > high) throw new RpcException(new Status(StatusCode.OutOfRange, $"cursor: ahead of this feed, which ends at {high}. The hub was restored, or it is another one: read again from an earlier cursor."));
     }

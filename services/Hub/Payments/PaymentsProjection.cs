@@ -3,9 +3,6 @@ using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Payments;
 using Intercommunalite.Hub.EventStore;
-using JasperFx.Events;
-using Marten;
-using Npgsql;
 
 namespace Intercommunalite.Hub.Payments;
 
@@ -80,7 +77,7 @@ internal sealed record Amounts(
 /// Payments: issued, collected and outstanding by commune, service and month. A collection or refund said again (same
 /// subject) counts once; an invoice said again counts as last said.
 /// </summary>
-internal sealed class PaymentsProjection(NpgsqlDataSource database) : ConsolidatedProjection(
+internal sealed class PaymentsProjection() : ConsolidatedProjection(
     ProjectionName, Catalogue.All.Where(type => type.Domain == "payments"), Invoices.Name, Movements.Name, Summary.Name)
 {
     public const string ProjectionName = "payments";
@@ -95,23 +92,23 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
 
     public static RowTable<Amounts> Summary { get; } = new("payments.summary", keyLength: 3);
 
-    protected override async Task ProjectAsync(IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation)
+    protected override async Task ProjectAsync(Page page, CancellationToken cancellation)
     {
-        var page = new Page(
-            (await Invoices.LoadAsync(database, [.. events.Select(InvoiceOf).OfType<Invoice>().Distinct()], cancellation)).ToDictionary(Key),
-            [.. await Movements.LoadAsync(database, [.. events.Select(MovementOf).OfType<MoneyMovement>().Distinct()], cancellation)]);
-        foreach (var stored in events) page.Apply(stored);
-        Invoices.Save(operations, page.ChangedInvoices);
-        Movements.Save(operations, page.NewMovements);
-        Summary.Add(operations, page.Figures);
+        var changes = new Changes(
+            (await Invoices.LoadAsync(page, [.. page.Events.Select(InvoiceOf).OfType<Invoice>().Distinct()], cancellation)).ToDictionary(Key),
+            [.. await Movements.LoadAsync(page, [.. page.Events.Select(MovementOf).OfType<MoneyMovement>().Distinct()], cancellation)]);
+        foreach (var stored in page.Events) changes.Apply(stored);
+        Invoices.Save(page, changes.ChangedInvoices);
+        Movements.Save(page, changes.NewMovements);
+        Summary.Add(page, changes.Figures);
     }
 
     private static Invoice Key(Invoice invoice) => new(invoice.Commune, invoice.Subject);
 
     // The key of the invoice that an event is about; null when it is about none.
-    private static Invoice? InvoiceOf(IEvent stored)
+    private static Invoice? InvoiceOf(StoredEvent stored)
     {
-        var (commune, subject) = stored.Record();
+        var (commune, subject) = (stored.Commune, stored.Subject);
         var invoice = stored.Data switch
         {
             InvoiceIssued or InvoiceReduced or InvoiceCancelled => subject,
@@ -123,9 +120,9 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
         return invoice is null ? null : new Invoice(commune, invoice);
     }
 
-    private static MoneyMovement? MovementOf(IEvent stored)
+    private static MoneyMovement? MovementOf(StoredEvent stored)
     {
-        var (commune, subject) = stored.Record();
+        var (commune, subject) = (stored.Commune, stored.Subject);
         return stored.Data switch
         {
             PaymentCollected => new(commune, subject, Collection),
@@ -136,7 +133,7 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
     }
 
     /// <summary>A page of events being decided: what was known before, and what changes.</summary>
-    internal sealed class Page(Dictionary<Invoice, Invoice> invoices, HashSet<MoneyMovement> counted)
+    internal sealed class Changes(Dictionary<Invoice, Invoice> invoices, HashSet<MoneyMovement> counted)
     {
         private readonly HashSet<Invoice> _changed = [];
         private readonly List<MoneyMovement> _new = [];
@@ -149,7 +146,7 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
         public IReadOnlyCollection<Amounts> Figures => _figures.Values;
 
         /// <summary>Takes an event into the invoices and the figures.</summary>
-        public void Apply(IEvent stored)
+        public void Apply(StoredEvent stored)
         {
             if (MovementOf(stored) is { } movement)
             {
@@ -159,7 +156,7 @@ internal sealed class PaymentsProjection(NpgsqlDataSource database) : Consolidat
 
             var key = InvoiceOf(stored);
             var invoice = key is null ? null : invoices.GetValueOrDefault(key, key);
-            var commune = stored.Record().Commune;
+            var commune = stored.Commune;
             switch (stored.Data)
             {
                 case InvoiceIssued said:

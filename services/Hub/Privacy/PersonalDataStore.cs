@@ -21,7 +21,7 @@ internal static class PersonalDataStore
             INSERT INTO privacy.personal_data (event_id, commune, type, keep_until, personal)
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[])
             """);
-        command.Parameters.Add(new() { Value = kept.Select(read => read.Envelope.EventId).ToArray() });
+        command.Parameters.Add(new() { Value = kept.Select(read => read.EventId).ToArray() });
         command.Parameters.Add(new() { Value = kept.Select(read => read.Envelope.Source.Commune.ToString()).ToArray() });
         command.Parameters.Add(new() { Value = kept.Select(read => read.Type.Name).ToArray() });
         command.Parameters.Add(new() { Value = kept.Select(read => read.Envelope.Time.ToUniversalTime().AddMonths(read.Type.Personal!.Months)).ToArray() });

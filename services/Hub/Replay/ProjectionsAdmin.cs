@@ -9,8 +9,8 @@ internal static class ProjectionsAdmin
 {
     public static RouteGroupBuilder MapReplay(this RouteGroupBuilder api)
     {
-        api.MapGet("admin/projections", async (Positions positions, Projector projector, NpgsqlDataSource database, CancellationToken cancellation) =>
-                new { items = Describe(positions, projector, await RebuildRequests.AllAsync(database, cancellation)) })
+        api.MapGet("admin/projections", async (Positions positions, NpgsqlDataSource database, CancellationToken cancellation) =>
+                new { items = await DescribeAsync(positions, database, cancellation) })
             .WithName("Projections").WithSummary("Every projection: its position, lag and state");
         api.MapGet("admin/projections/{name}", OneAsync).WithName("Projection").WithSummary("One projection, with the progress of its last rebuild");
         api.MapPost("admin/projections/{name}/rebuild", RebuildAsync).WithName("RebuildProjection").WithSummary("Builds a projection anew from all events");
@@ -18,13 +18,13 @@ internal static class ProjectionsAdmin
     }
 
     private static async Task<IResult> OneAsync(
-        string name, Positions positions, Projector projector, NpgsqlDataSource database, CancellationToken cancellation) =>
+        string name, Positions positions, NpgsqlDataSource database, CancellationToken cancellation) =>
         positions.Projections.Contains(name)
-            ? TypedResults.Ok(Describe(positions, projector, await RebuildRequests.AllAsync(database, cancellation)).Single(projection => projection.Name == name))
+            ? TypedResults.Ok((await DescribeAsync(positions, database, cancellation)).Single(projection => projection.Name == name))
             : Unknown(positions);
 
     private static async Task<IResult> RebuildAsync(
-        string name, Positions positions, Projector projector, NpgsqlDataSource database, CancellationToken cancellation)
+        string name, Positions positions, NpgsqlDataSource database, CancellationToken cancellation)
     {
         if (!positions.Projections.Contains(name)) return Unknown(positions);
         if (!await RebuildRequests.AskAsync(database, name, cancellation))
@@ -33,21 +33,24 @@ internal static class ProjectionsAdmin
                 title: "Already being rebuilt", detail: $"A rebuild of {name} was asked for before and has not ended.", statusCode: StatusCodes.Status409Conflict);
         }
 
-        var described = Describe(positions, projector, await RebuildRequests.AllAsync(database, cancellation)).Single(projection => projection.Name == name);
+        var described = (await DescribeAsync(positions, database, cancellation)).Single(projection => projection.Name == name);
         return TypedResults.Accepted($"/api/v1/admin/projections/{name}", described);
     }
 
-    private static IEnumerable<ProjectionStatus> Describe(Positions positions, Projector projector, IReadOnlyDictionary<string, Rebuild> rebuilds) =>
-        positions.Projections.Select(name =>
+    private static async Task<IReadOnlyList<ProjectionStatus>> DescribeAsync(Positions positions, NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        var (rebuilds, pauses) = (await RebuildRequests.AllAsync(database, cancellation), await Pauses.AllAsync(database, cancellation));
+        return [.. positions.Projections.Select(name =>
         {
-            var (position, error, rebuild) = (positions.Of(name), projector.ErrorOf(name), rebuilds.GetValueOrDefault(name));
+            var (position, pause, rebuild) = (positions.Of(name), pauses.GetValueOrDefault(name), rebuilds.GetValueOrDefault(name));
             var running = rebuild is { State: "requested" or "running" };
             return new ProjectionStatus(
                 name, position, positions.HighWater, Math.Max(0, positions.HighWater - position),
-                running ? "rebuilding" : error is not null ? "paused" : "running",
-                error,
+                pause is not null ? "paused" : running ? "rebuilding" : "running",
+                pause?.Reason,
                 rebuild is null ? null : new RebuildStatus(running ? "running" : rebuild.State, running ? Math.Min(position, rebuild.Target) : rebuild.Target, rebuild.Target, rebuild.Error));
-        });
+        })];
+    }
 
     private static ProblemHttpResult Unknown(Positions positions) => TypedResults.Problem(
         title: "No such projection", detail: $"The projections are {string.Join(", ", positions.Projections)}.", statusCode: StatusCodes.Status404NotFound);

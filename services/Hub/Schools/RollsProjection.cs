@@ -2,9 +2,6 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Schools;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
-using JasperFx.Events;
-using Marten;
-using Npgsql;
 
 namespace Intercommunalite.Hub.Schools;
 
@@ -29,7 +26,7 @@ internal sealed record Roll(string Commune, string Uai, int SchoolYear, string L
 /// School rolls: pupils by school, school year, level and commune of residence. An enrolment counts once, as last said, until
 /// the pupil is withdrawn.
 /// </summary>
-internal sealed class RollsProjection(NpgsqlDataSource database) : ConsolidatedProjection(
+internal sealed class RollsProjection() : ConsolidatedProjection(
     ProjectionName, Catalogue.All.Where(type => type.Domain == "schools"), Schools.Name, Enrolments.Name, Rolls.Name)
 {
     public const string ProjectionName = "schools";
@@ -40,32 +37,32 @@ internal sealed class RollsProjection(NpgsqlDataSource database) : ConsolidatedP
 
     public static RowTable<Roll> Rolls { get; } = new("schools.roll", keyLength: 5);
 
-    protected override async Task ProjectAsync(IDocumentOperations operations, IReadOnlyList<IEvent> events, CancellationToken cancellation)
+    protected override async Task ProjectAsync(Page page, CancellationToken cancellation)
     {
         var schools = new Dictionary<(string, string, int), School>();
-        foreach (var stored in events)
+        foreach (var stored in page.Events)
         {
             if (stored.Data is SchoolDeclared declared)
             {
-                var school = Declared(stored.Record().Commune, declared);
+                var school = Declared(stored.Commune, declared);
                 schools[(school.Commune, school.Uai, school.SchoolYear)] = school;
             }
         }
 
-        var changes = events.Select(Said).OfType<Enrolment>().ToList();
+        var changes = page.Events.Select(Said).OfType<Enrolment>().ToList();
         var keys = changes.Select(Key).Distinct().ToList();
-        var enrolments = (await Enrolments.LoadAsync(database, keys, cancellation)).ToDictionary(Key);
+        var enrolments = (await Enrolments.LoadAsync(page, keys, cancellation)).ToDictionary(Key);
         var rolls = new Dictionary<Roll, int>();
         foreach (var change in changes) Apply(change, enrolments, rolls);
-        Schools.Save(operations, schools.Values);
-        Enrolments.Save(operations, [.. keys.Select(key => enrolments[key])]);
-        Rolls.Add(operations, [.. rolls.Where(roll => roll.Value != 0).Select(roll => roll.Key with { Pupils = roll.Value })]);
+        Schools.Save(page, schools.Values);
+        Enrolments.Save(page, [.. keys.Select(key => enrolments[key])]);
+        Rolls.Add(page, [.. rolls.Where(roll => roll.Value != 0).Select(roll => roll.Key with { Pupils = roll.Value })]);
     }
 
     /// <summary>What an event says of its enrolment; null when it is about none.</summary>
-    internal static Enrolment? Said(IEvent stored)
+    internal static Enrolment? Said(StoredEvent stored)
     {
-        var (commune, subject) = stored.Record();
+        var (commune, subject) = (stored.Commune, stored.Subject);
         return stored.Data switch
         {
             PupilEnrolled pupil => Of(pupil.School, pupil.SchoolYear, pupil.Level, pupil.ResidenceCommune, false),
