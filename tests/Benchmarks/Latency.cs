@@ -7,7 +7,11 @@ namespace Intercommunalite.Benchmarks;
 /// <summary>At which rate to send.</summary>
 /// <param name="EventsPerSecond">Events a second.</param>
 /// <param name="EventsPerRequest">Events of a commune in a request.</param>
-internal sealed record Pace(int EventsPerSecond, int EventsPerRequest);
+internal sealed record Pace(int EventsPerSecond, int EventsPerRequest)
+{
+    /// <summary>As it is written on the command line: <c>500x10</c>.</summary>
+    public override string ToString() => $"{EventsPerSecond}x{EventsPerRequest}";
+}
 
 /// <summary>Milliseconds.</summary>
 internal sealed record Percentiles(double P50, double P95, double P99, double Max)

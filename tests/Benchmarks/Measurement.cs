@@ -16,6 +16,7 @@ internal sealed class Measurement
     // Long before the events that are measured, so that none is met again.
     private static readonly DateOnly s_warmUpFrom = new(2005, 10, 1);
     private static readonly DateOnly s_from = new(2010, 10, 1);
+    private static readonly Pace[] s_usual = [new(500, 10), new(2000, 10), new(500, 1)];
     private const int WarmUpEvents = 10_000;
 
     private readonly Terminal _terminal;
@@ -36,12 +37,11 @@ internal sealed class Measurement
         var batch = Number("--batch", 200, "Events in a request of the throughput.");
         var inFlight = Number("--in-flight", 8, "Requests at once; 25 at most, one for each commune.");
         var seconds = Number("--seconds", 30, "Length of a run of the latency.");
-        var paces = new Option<Pace[]>("--latency")
+        var paces = new Option<Pace[]?>("--latency")
         {
-            Description = "Runs of the latency: events a second, x, events in a request.",
+            Description = $"Runs of the latency: events a second, x, events in a request. [default: {string.Join(',', s_usual)}]",
             HelpName = "RATExBATCH[,…]",
             CustomParser = result => Paces(result.Tokens[0].Value, result.AddError),
-            DefaultValueFactory = _ => [new(500, 10), new(2000, 10), new(500, 1)],
         };
         var only = new Option<Part?>("--only") { Description = "Measure this part alone." };
         var json = new Option<FileInfo?>("--json") { Description = "Write what was found to this file, too.", HelpName = "FILE" };
@@ -50,7 +50,7 @@ internal sealed class Measurement
             events, batch, inFlight, seconds, paces, only, json,
         };
         command.SetAction((parsed, cancellation) => new Measurement(
-            terminal, parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(inFlight), parsed.GetValue(seconds), parsed.GetRequiredValue(paces),
+            terminal, parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(inFlight), parsed.GetValue(seconds), parsed.GetValue(paces) ?? s_usual,
             parsed.GetValue(only), parsed.GetValue(json)).RunAsync(cancellation));
         return command;
 

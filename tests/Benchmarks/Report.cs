@@ -50,7 +50,7 @@ internal sealed record Report(
                 ["all of these", .. Cpu(found.Used.Sum(usage => usage.CpuSeconds)), "", ""],
                 ["rest of the machine", .. Cpu(found.OthersCpuSeconds), "", ""],
             ]);
-        if (found.Memory.Count > 1)
+        if (found.Memory.Count > 2)
         {
             terminal.WriteTable(
                 "Memory in MB as events came in",
@@ -62,12 +62,17 @@ internal sealed record Report(
     }
 
     private void WriteLatency(Terminal terminal) => terminal.WriteTable(
-        "Latency in ms: p50 / p95 / p99 / max",
-        ["Sent#", "a request#", "accepted#", "to the 202#", "202 to store#", "202 to its figures#", "202 to all projections#", "cores#", "others#"],
-        Latency.Select(run => (string[])
+        "Latency in ms",
+        ["Sent#", "a request#", "accepted#", "cores used#", "by others#", "From … to …", "p50#", "p95#", "p99#", "max#"],
+        Latency.SelectMany(run => (string[][])
         [
-            $"{run.Pace.EventsPerSecond:N0}/s", $"{run.Pace.EventsPerRequest}", $"{run.AcceptedPerSecond:N0}/s", Text(run.Acceptance), Text(run.Stored),
-            Text(run.Projected), Text(run.ProjectedEverywhere), $"{run.CoresUsed:N2}", $"{run.CoresOthers:N2}",
+            [
+                $"{run.Pace.EventsPerSecond:N0}/s", $"{run.Pace.EventsPerRequest}", $"{run.AcceptedPerSecond:N0}/s", $"{run.CoresUsed:N2}", $"{run.CoresOthers:N2}",
+                "due to 202", .. Texts(run.Acceptance),
+            ],
+            ["", "", "", "", "", "202 to store", .. Texts(run.Stored)],
+            ["", "", "", "", "", "202 to its figures", .. Texts(run.Projected)],
+            ["", "", "", "", "", "202 to all projections", .. Texts(run.ProjectedEverywhere)],
         ]));
 
     private void WriteLimits(Terminal terminal) => terminal.WriteTable(
@@ -79,8 +84,8 @@ internal sealed record Report(
             Throughput is { } found ? $"{found.ProjectedPerSecond / limit.EventsPerSecond:P0}" : "",
         ]));
 
-    private static string Text(Percentiles found) => string.Join(" / ", new[] { found.P50, found.P95, found.P99, found.Max }
-        .Select(milliseconds => milliseconds.ToString(milliseconds < 10 ? "N1" : "N0", CultureInfo.InvariantCulture)));
+    private static IEnumerable<string> Texts(Percentiles found) => new[] { found.P50, found.P95, found.P99, found.Max }
+        .Select(milliseconds => milliseconds.ToString(milliseconds < 10 ? "N1" : "N0", CultureInfo.InvariantCulture));
 
     private static string Megabytes(long bytes) => $"{bytes / 1e6:N0}";
 }

@@ -117,17 +117,24 @@ internal static class Throughput
         var (first, due) = (watch.Last.Stored, watch.Last.Stored);
         while (!end.IsCancellationRequested)
         {
-            var (stored, bytes) = (watch.Last.Stored, pipeline.Processes.Read().ToDictionary(usage => usage.Name, usage => usage.MemoryBytes));
-            foreach (var (name, memory) in bytes) peaks[name] = Math.Max(memory, peaks.GetValueOrDefault(name));
-            if (stored >= due)
+            var sample = Sample();
+            if (sample.Events >= due)
             {
-                samples.Add(new(stored, bytes));
-                due = stored - ((stored - first) % SampleEvery) + SampleEvery;
+                samples.Add(sample);
+                due = sample.Events - ((sample.Events - first) % SampleEvery) + SampleEvery;
             }
 
             await Task.Delay(TimeSpan.FromSeconds(1), end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
 
+        samples.Add(Sample());
         return (samples, peaks);
+
+        MemorySample Sample()
+        {
+            var sample = new MemorySample(watch.Last.Stored, pipeline.Processes.Read().ToDictionary(usage => usage.Name, usage => usage.MemoryBytes));
+            foreach (var (name, memory) in sample.Bytes) peaks[name] = Math.Max(memory, peaks.GetValueOrDefault(name));
+            return sample;
+        }
     }
 }
