@@ -32,11 +32,10 @@ internal sealed record Percentiles(double P50, double P95, double P99, double Ma
 /// <param name="Stored">From the 202 to the event's being in the store.</param>
 /// <param name="Projected">From the 202 to its being in the projection of its domain; events of a domain without one are left out.</param>
 /// <param name="ProjectedEverywhere">From the 202 until every projection had gone past it.</param>
-/// <param name="CoresUsed">Cores that all processes measured kept busy.</param>
-/// <param name="CoresOthers">Cores that the rest of the machine kept busy.</param>
+/// <param name="Cores">Cores that each process kept busy while events were sent, and <c>rest of the machine</c>, by name.</param>
 internal sealed record LatencyResult(
     Pace Pace, int Events, double AcceptedPerSecond, Percentiles Acceptance, Percentiles Stored, Percentiles Projected, Percentiles ProjectedEverywhere,
-    double CoresUsed, double CoresOthers);
+    IReadOnlyDictionary<string, double> Cores);
 
 /// <summary>
 /// Sends on schedule, whether answers come or not (open loop), and looks up afterwards when each event got where. The hub
@@ -58,11 +57,11 @@ internal static class Latency
         var batches = Batch.Of(events, pace.EventsPerRequest);
         await using var watch = new Watch(pipeline, s_interval);
         var before = watch.Last.Stored;
-        var (used, machine, begin) = (Cpu(pipeline), Processes.MachineCpuSeconds(), Stopwatch.GetTimestamp());
+        var (used, machine, begin) = (pipeline.Processes.Read(), Processes.MachineCpuSeconds(), Stopwatch.GetTimestamp());
 
         var answers = await SendAsync(pipeline, batches, pace, begin, cancellation);
         var sending = Stopwatch.GetElapsedTime(begin).TotalSeconds;
-        var (usedAfter, machineAfter) = (Cpu(pipeline), Processes.MachineCpuSeconds());
+        var (usedAfter, machineAfter) = (pipeline.Processes.Read(), Processes.MachineCpuSeconds());
         await pipeline.SettledAsync(already + events.Count, watch, cancellation);
 
         var journals = new Dictionary<Contracts.CommuneCode, Guid>();
@@ -84,11 +83,11 @@ internal static class Latency
             }
         }
 
-        var cores = (usedAfter - used) / sending;
+        var cores = usedAfter.Zip(used).ToDictionary(pair => pair.First.Name, pair => (pair.First.CpuSeconds - pair.Second.CpuSeconds) / sending);
+        cores.Add("rest of the machine", ((machineAfter - machine) / sending) - cores.Values.Sum());
         return new(
             pace, stored.Count, events.Count / Stopwatch.GetElapsedTime(begin, answers.Max(answer => answer.At)).TotalSeconds,
-            Percentiles.Of(acceptance), Percentiles.Of(stored), Percentiles.Of(projected), Percentiles.Of(everywhere),
-            cores, ((machineAfter - machine) / sending) - cores);
+            Percentiles.Of(acceptance), Percentiles.Of(stored), Percentiles.Of(projected), Percentiles.Of(everywhere), cores);
     }
 
     // Due: when it was to be sent. At: when its 202 was there. Body: the answer, read later.
@@ -138,8 +137,6 @@ internal static class Latency
         while (await reader.ReadAsync(cancellation)) places[(reader.GetGuid(0), reader.GetInt64(1))] = (reader.GetInt64(2), reader.GetString(3));
         return places;
     }
-
-    private static double Cpu(Pipeline pipeline) => pipeline.Processes.Read().Sum(usage => usage.CpuSeconds);
 
     private static double Milliseconds(long from, long to) => Stopwatch.GetElapsedTime(from, to).TotalMilliseconds;
 }

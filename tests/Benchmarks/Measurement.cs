@@ -37,7 +37,7 @@ internal sealed class Measurement
         var batch = Number("--batch", 200, "Events in a request of the throughput.");
         var inFlight = Number("--in-flight", 8, "Requests at once; 25 at most, one for each commune.");
         var seconds = Number("--seconds", 30, "Length of a run of the latency.");
-        var paces = new Option<Pace[]?>("--latency")
+        var paces = new Option<Pace[]>("--latency")
         {
             Description = $"Runs of the latency: events a second, x, events in a request. [default: {string.Join(',', s_usual)}]",
             HelpName = "RATExBATCH[,…]",
@@ -50,7 +50,7 @@ internal sealed class Measurement
             events, batch, inFlight, seconds, paces, only, json,
         };
         command.SetAction((parsed, cancellation) => new Measurement(
-            terminal, parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(inFlight), parsed.GetValue(seconds), parsed.GetValue(paces) ?? s_usual,
+            terminal, parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(inFlight), parsed.GetValue(seconds), parsed.GetValue(paces) is { Length: > 0 } given ? given : s_usual,
             parsed.GetValue(only), parsed.GetValue(json)).RunAsync(cancellation));
         return command;
 

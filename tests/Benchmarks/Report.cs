@@ -61,19 +61,25 @@ internal sealed record Report(
         string[] Cpu(double seconds) => [$"{seconds:N1}", $"{seconds * 1e6 / found.Events:N0}", $"{seconds / found.Seconds:N2}"];
     }
 
-    private void WriteLatency(Terminal terminal) => terminal.WriteTable(
-        "Latency in ms",
-        ["Sent#", "a request#", "accepted#", "cores used#", "by others#", "From … to …", "p50#", "p95#", "p99#", "max#"],
-        Latency.SelectMany(run => (string[][])
-        [
+    private void WriteLatency(Terminal terminal)
+    {
+        terminal.WriteTable(
+            "Latency in ms",
+            ["Sent", "Accepted#", "From … to …", "p50#", "p95#", "p99#", "max#"],
+            Latency.SelectMany(run => (string[][])
             [
-                $"{run.Pace.EventsPerSecond:N0}/s", $"{run.Pace.EventsPerRequest}", $"{run.AcceptedPerSecond:N0}/s", $"{run.CoresUsed:N2}", $"{run.CoresOthers:N2}",
-                "due to 202", .. Texts(run.Acceptance),
-            ],
-            ["", "", "", "", "", "202 to store", .. Texts(run.Stored)],
-            ["", "", "", "", "", "202 to its figures", .. Texts(run.Projected)],
-            ["", "", "", "", "", "202 to all projections", .. Texts(run.ProjectedEverywhere)],
-        ]));
+                [Sent(run.Pace), $"{run.AcceptedPerSecond:N0}/s", "due to 202", .. Texts(run.Acceptance)],
+                ["", "", "202 to store", .. Texts(run.Stored)],
+                ["", "", "202 to its figures", .. Texts(run.Projected)],
+                ["", "", "202 to all projections", .. Texts(run.ProjectedEverywhere)],
+            ]));
+        terminal.WriteTable(
+            "Cores kept busy meanwhile",
+            ["Sent", .. Latency[0].Cores.Keys.Select(name => $"{name}#")],
+            Latency.Select(run => (string[])[Sent(run.Pace), .. run.Cores.Values.Select(cores => $"{cores:N2}")]));
+
+        static string Sent(Pace pace) => $"{pace.EventsPerSecond:N0}/s, {pace.EventsPerRequest} a request";
+    }
 
     private void WriteLimits(Terminal terminal) => terminal.WriteTable(
         "What this machine does at best, each alone",
