@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace Intercommunalite.Testing;
 
@@ -30,6 +31,12 @@ public sealed class PrivateServers : IAsyncDisposable
     /// Base URL of RabbitMQ's management API.
     /// </summary>
     public Uri RabbitMqManagement => new(environment["RABBITMQ_MANAGEMENT"]);
+
+    /// <summary>Id of PostgreSQL's first process; its others are children of it.</summary>
+    public int PostgresProcessId => ProcessId("postgres");
+
+    /// <summary>Id of RabbitMQ's process; its helpers are children of it.</summary>
+    public int RabbitMqProcessId => ProcessId("rabbitmq");
 
     /// <summary>
     /// Starts both servers, empty. Takes some ten seconds.
@@ -97,6 +104,10 @@ public sealed class PrivateServers : IAsyncDisposable
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await Run("remove", CancellationToken.None);
+
+    // The file holds the id and when the process was started.
+    private int ProcessId(string server) =>
+        int.Parse(File.ReadAllText(Path.Combine(directory, $"{server}.pid")).Split(' ')[0], CultureInfo.InvariantCulture);
 
     private async Task ReadEnvironment(CancellationToken cancellationToken)
     {
