@@ -7,6 +7,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using MassTransit;
+using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Forwarding;
 
@@ -21,6 +22,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
 
     private readonly Channel<Action<ForwarderState>> _signals = Channel.CreateUnbounded<Action<ForwarderState>>(new() { SingleReader = true });
     private long _missing;
+    private bool _noteFailed;
 
     /// <summary>The hub has answered.</summary>
     public void Heard(JournalReceipt receipt) => _signals.Writer.TryWrite(state =>
@@ -85,12 +87,27 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
                     _ = PublishAsync(events, stopping);
                 }
 
-                journal.Note(id, state.Published, state.Received);
+                Note(id, state);
             }
         }
         finally
         {
             journal.Appended -= Grown;
+        }
+    }
+
+    // A full disk must not stop what makes it less full. The journal knows even so, and writes it when there is room.
+    private void Note(Guid id, ForwarderState state)
+    {
+        try
+        {
+            journal.Note(id, state.Published, state.Received);
+            _noteFailed = false;
+        }
+        catch (SqliteException e)
+        {
+            if (!_noteFailed) LogNotNoted(journal.Commune, e.Message);
+            _noteFailed = true;
         }
     }
 
@@ -156,6 +173,9 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the broker did not take positions {First} to {Through}; they go again. {Reason}")]
     private partial void LogRefused(CommuneCode commune, long first, long through, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: how far the hub is could not be written to disk; forwarding goes on, and it is tried again. {Reason}")]
+    private partial void LogNotNoted(CommuneCode commune, string reason);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}: the hub asks for the journal again from position {Position}.")]
     private partial void LogResend(CommuneCode commune, long position);
