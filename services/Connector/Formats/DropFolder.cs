@@ -17,6 +17,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
 
     private readonly string _done = Path.Combine(path, "done");
     private readonly string _rejected = Path.Combine(path, "rejected");
+    private readonly HashSet<string> _waiting = [];
     private Dictionary<string, (long Size, DateTime Time)> _seen = [];
 
     public string FullPath => path;
@@ -44,7 +45,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
             {
                 if (TakenAs(file.Name) is { } taken) Settle(file, taken.Import, taken.Name);
                 else if (!IsCandidate(file)) continue;
-                else if (IsWhole(file) && imports.NoRoomFor(file.Length) is null) await TakeAsync(file, cancellation);
+                else if (IsWhole(file) && HasRoomFor(file, failed)) await TakeAsync(file, cancellation);
                 else seen[file.Name] = (file.Length, file.LastWriteTimeUtc);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -81,6 +82,19 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
             // Somebody still has it open.
             return false;
         }
+    }
+
+    // Said once for each file, not at every look.
+    private bool HasRoomFor(FileInfo file, Action<Exception> failed)
+    {
+        if (imports.NoRoomFor(file.Length) is not { } reason)
+        {
+            _waiting.Remove(file.Name);
+            return true;
+        }
+
+        if (_waiting.Add(file.Name)) failed(new NoRoomException(reason));
+        return false;
     }
 
     private async Task TakeAsync(FileInfo file, CancellationToken cancellation)
