@@ -22,7 +22,7 @@ internal enum Cause
     Limit,
 }
 
-/// <summary>Requests that are refused though nothing is wrong with them: they are counted, and the answer says what to do.</summary>
+/// <summary>Requests that are refused: each is counted, and those with nothing wrong in them are told what to do.</summary>
 internal static class Refusals
 {
     // What lies behind a limit changes in minutes at best.

@@ -46,9 +46,11 @@ internal sealed class CommuneJournal : IAsyncDisposable
         Directory = directory;
         System.IO.Directory.CreateDirectory(directory);
         _connectionString = new SqliteConnectionStringBuilder { DataSource = Path.Combine(directory, "journal.db"), DefaultTimeout = 30 }.ToString();
+        // Before the file is made; for one that is there already it would be a write, which a full disk refuses.
+        var isNew = !File.Exists(Path.Combine(directory, "journal.db"));
         _writer = OpenConnection();
+        if (isNew) Execute("PRAGMA auto_vacuum = INCREMENTAL");
         Execute("""
-            PRAGMA auto_vacuum = INCREMENTAL;
             PRAGMA journal_mode = WAL;
             CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL, published INTEGER NOT NULL, received INTEGER NOT NULL);
             CREATE TABLE IF NOT EXISTS event (position INTEGER PRIMARY KEY, event_id BLOB NOT NULL UNIQUE, accepted_at INTEGER NOT NULL, json BLOB NOT NULL);

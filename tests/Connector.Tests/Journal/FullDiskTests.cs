@@ -91,6 +91,23 @@ public sealed class FullDiskTests
     }
 
     [SmallDiskFact]
+    public async Task Given_a_full_disk_When_the_connector_starts_again_Then_it_says_no_and_goes_on_once_there_is_room()
+    {
+        using var disk = new SmallDisk(8);
+        var accepted = new List<string>();
+        await using (var first = Start(disk, minFree: 1 << 20)) Assert.True(await PostAsync(first, "before", accepted));
+        disk.Fill();
+
+        await using var app = Start(disk, minFree: 1 << 20);
+        Assert.False(await PostAsync(app, "full", accepted));
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, await ReadyAsync(app));
+        disk.Empty();
+        await Eventually.Is(() => ReadyAsync(app), status => status == HttpStatusCode.OK);
+        Assert.True(await PostAsync(app, "after", accepted));
+        Assert.Equal(accepted, app.Events("35085").Select(json => json.GetProperty("id").GetString()));
+    }
+
+    [SmallDiskFact]
     public async Task Given_a_disk_too_full_for_a_file_When_one_is_posted_or_dropped_Then_it_is_refused_or_waits_and_nothing_is_lost()
     {
         using var disk = new SmallDisk(32);
