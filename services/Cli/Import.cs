@@ -10,7 +10,7 @@ internal static class Import
 
     /// <summary>An import as the connector shows it.</summary>
     private sealed record State(
-        string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere, string? Error = null)
+        string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere, string? Error = null, string? Waiting = null)
     {
         public bool IsOver => Status is "completed" or "held" or "refused";
     }
@@ -121,7 +121,8 @@ internal static class Import
     {
         while (!state.IsOver)
         {
-            report(new(state.LinesRead, 0, $"{state.LinesRead:N0} lines read, {state.Accepted:N0} accepted, {state.Rejected:N0} rejected"));
+            var waiting = state.Waiting is null ? "" : $"; waiting: {state.Waiting}";
+            report(new(state.LinesRead, 0, $"{state.LinesRead:N0} lines read, {state.Accepted:N0} accepted, {state.Rejected:N0} rejected{waiting}"));
             await Task.Delay(s_betweenPolls, time, cancellation);
             state = await web.GetAsync<State>(to.Connector, $"{to.Path}/imports/{state.ImportId}", cancellation);
         }

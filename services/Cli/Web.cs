@@ -56,9 +56,14 @@ internal sealed class Web : IDisposable
     public Task<T> PostAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
         SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, s_longestCall, cancellation);
 
-    /// <summary>As <see cref="PostAsync"/>, for a body that may take as long as it takes.</summary>
-    public Task<T> UploadAsync<T>(Uri server, string path, Func<HttpContent> content, CancellationToken cancellation) =>
-        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, Timeout.InfiniteTimeSpan, cancellation);
+    /// <summary>
+    /// As <see cref="PostAsync"/>, for a body that may take as long as it takes. It is sent once the server has not refused it by
+    /// its size or for want of room: in the middle of a body the answer would be lost.
+    /// </summary>
+    public Task<T> UploadAsync<T>(Uri server, string path, Func<HttpContent> content, CancellationToken cancellation) => SendAsync<T>(
+        () => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content(), Headers = { ExpectContinue = true } },
+        Timeout.InfiniteTimeSpan,
+        cancellation);
 
     /// <summary>Saves the answer to a GET.</summary>
     public async Task SaveAsync(Uri server, string path, string file, CancellationToken cancellation)

@@ -124,6 +124,50 @@ public sealed class ImportTests : IDisposable
     }
 
     [Fact]
+    public async Task Given_a_file_that_is_too_large_for_the_connector_When_imported_Then_its_answer_is_quoted_and_the_file_is_sent_once_at_most()
+    {
+        await using (var large = new FileStream(_file, FileMode.Create)) large.SetLength(512L << 20);
+        var calls = 0;
+        await using var connector = await FakeServer.StartAsync(app => app.MapPost("/files/insee-deaths", async (HttpRequest request) =>
+        {
+            calls++;
+            try
+            {
+                await request.Body.CopyToAsync(Stream.Null);
+                return Results.Ok();
+            }
+            catch (BadHttpRequestException e)
+            {
+                return Results.Problem(title: "Body too large", detail: "Send the file in parts.", statusCode: e.StatusCode);
+            }
+        }));
+
+        var run = await Command.RunAsync("import", "insee-deaths", _file, "--connectors", connector.Address);
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("answered 413: Body too large. Send the file in parts.", run.Error, StringComparison.Ordinal);
+        Assert.Equal(1, calls);
+    }
+
+    [Fact]
+    public async Task Given_an_import_that_waits_for_room_When_it_is_followed_Then_it_is_said_why()
+    {
+        var polls = 0;
+        await using var connector = await FakeServer.StartAsync(app =>
+        {
+            app.MapPost("/files/insee-deaths", () => Results.Accepted(value: State("running")));
+            app.MapGet("/imports/42", () => ++polls < 60
+                ? Results.Ok(new { importId = "42", status = "running", linesRead = 5, accepted = 5, duplicates = 0, rejected = 0, elsewhere = 0, waiting = "The disk is full." })
+                : Results.Ok(State("completed")));
+        });
+
+        var run = await Command.RunAsync(new SwiftTime(), "import", "insee-deaths", _file, "--connectors", connector.Address);
+
+        Assert.Equal(0, run.ExitCode);
+        Assert.Contains("5 lines read, 5 accepted, 0 rejected; waiting: The disk is full.", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Given_an_unknown_format_When_imported_Then_the_connector_is_quoted()
     {
         await using var connector = await FakeServer.StartAsync(app =>

@@ -12,7 +12,7 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Intercommunalite.Connector.Tests;
 
 /// <summary>
-/// The connector as it is, on a loopback port, with a broker that is never there. Disposing it stops it in the middle of whatever
+/// The connector as it is, on a loopback port, with a broker that is never there unless the settings name one. Disposing it stops it in the middle of whatever
 /// it does; another one on the same folder goes on from there.
 /// </summary>
 internal sealed class ConnectorApp : WebApplicationFactory<Program>
@@ -20,14 +20,17 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
     private readonly string _data;
     private readonly string _communes;
     private readonly Action<IServiceCollection> _services;
+    private readonly IReadOnlyDictionary<string, string> _settings;
 
-    private ConnectorApp(string data, string communes, Action<IServiceCollection> services) => (_data, _communes, _services) = (data, communes, services);
+    private ConnectorApp(string data, string communes, Action<IServiceCollection> services, IReadOnlyDictionary<string, string> settings) =>
+        (_data, _communes, _services, _settings) = (data, communes, services, settings);
 
     public HttpClient Http { get; private set; } = null!;
 
-    public static ConnectorApp Start(string data, string communes, Action<IServiceCollection>? services = null)
+    public static ConnectorApp Start(
+        string data, string communes, Action<IServiceCollection>? services = null, IReadOnlyDictionary<string, string>? settings = null)
     {
-        var app = new ConnectorApp(data, communes, services ?? (_ => { }));
+        var app = new ConnectorApp(data, communes, services ?? (_ => { }), settings ?? new Dictionary<string, string>());
         app.UseKestrel();
         app.StartServer();
         app.Http = app.CreateClient();
@@ -69,6 +72,7 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
         builder.UseSetting("Connector:DataDirectory", _data);
         builder.UseSetting("Formats:DropInterval", "00:00:00.050");
         builder.UseSetting("Logging:LogLevel:Default", "Error");
+        foreach (var (key, value) in _settings) builder.UseSetting(key, value);
         builder.ConfigureTestServices(_services);
     }
 }

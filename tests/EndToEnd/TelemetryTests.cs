@@ -31,7 +31,7 @@ public sealed class TelemetryTests
 
         string[] expected = ["journal publish", "journal append", "project civil-records"];
         await Eventually.Is(() => collector.SpansOf(TraceId), spans => expected.All(spans.Contains));
-        string[] meters = ["hub.events.accepted", "hub.events.published", "hub.events.received", "hub.projection.lag"];
+        string[] meters = ["hub.events.accepted", "hub.events.published", "hub.events.received", "hub.projection.lag", "hub.journal.size"];
         await Eventually.Is(() => meters.Where(meter => !collector.Metrics.Contains(meter)).ToList(), missing => missing.Count == 0);
         Assert.DoesNotContain("NOM-DE-PERSONNE", collector.Everything, StringComparison.Ordinal);
     }

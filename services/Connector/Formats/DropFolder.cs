@@ -17,6 +17,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
 
     private readonly string _done = Path.Combine(path, "done");
     private readonly string _rejected = Path.Combine(path, "rejected");
+    private readonly HashSet<string> _waiting = [];
     private Dictionary<string, (long Size, DateTime Time)> _seen = [];
 
     public string FullPath => path;
@@ -30,6 +31,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
 
     /// <summary>
     /// Moves away the files whose import is over, and takes those that are whole: unchanged since the last look, and open nowhere.
+    /// While the disk is too full for another copy, they wait.
     /// </summary>
     /// <param name="failed">Told of each file that could not be handled; it is tried again at the next look.</param>
     /// <param name="cancellation">Stops between two files, or in the middle of one, which is then taken later.</param>
@@ -43,7 +45,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
             {
                 if (TakenAs(file.Name) is { } taken) Settle(file, taken.Import, taken.Name);
                 else if (!IsCandidate(file)) continue;
-                else if (IsWhole(file)) await TakeAsync(file, cancellation);
+                else if (IsWhole(file) && HasRoomFor(file, failed)) await TakeAsync(file, cancellation);
                 else seen[file.Name] = (file.Length, file.LastWriteTimeUtc);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -82,6 +84,19 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         }
     }
 
+    // Said once for each file, not at every look.
+    private bool HasRoomFor(FileInfo file, Action<Exception> failed)
+    {
+        if (imports.NoRoomFor(file.Length) is not { } reason)
+        {
+            _waiting.Remove(file.Name);
+            return true;
+        }
+
+        if (_waiting.Add(file.Name)) failed(new NoRoomException(reason));
+        return false;
+    }
+
     private async Task TakeAsync(FileInfo file, CancellationToken cancellation)
     {
         var id = Guid.CreateVersion7();
@@ -103,9 +118,19 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
 
         var target = import.State.Status == ImportStatus.Refused ? _rejected : _done;
         var free = FreeName(target, name);
-        File.WriteAllText(ReportPath(target, free), JsonSerializer.Serialize(import.State, s_report));
-        if (import.State.Rejected > 0) File.Copy(import.RejectsPath, RejectsPath(target, free));
-        File.Move(file.FullName, Path.Combine(target, free));
+        try
+        {
+            File.WriteAllText(ReportPath(target, free), JsonSerializer.Serialize(import.State, s_report));
+            if (import.State.Rejected > 0) File.Copy(import.RejectsPath, RejectsPath(target, free));
+            File.Move(file.FullName, Path.Combine(target, free));
+        }
+        catch (IOException)
+        {
+            // On a full disk each look would else leave an empty report, under another name each time.
+            File.Delete(ReportPath(target, free));
+            File.Delete(RejectsPath(target, free));
+            throw;
+        }
     }
 
     private static string FreeName(string folder, string name)

@@ -1,3 +1,4 @@
+using Intercommunalite.Connector.Intake;
 using Microsoft.AspNetCore.Mvc;
 
 namespace Intercommunalite.Connector.Formats;
@@ -10,6 +11,9 @@ internal sealed class FormatsOptions
 
     /// <summary>How long to wait before an import is read again after the disk refused.</summary>
     public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Largest file that is taken by a request, in bytes. Files in drop folders may have any size: they are on the disk already.</summary>
+    public long MaxFileBytes { get; init; } = 1L << 30;
 }
 
 /// <summary>Registers the formats, and the two ways in which a file comes: a request and a drop folder.</summary>
@@ -29,8 +33,9 @@ internal static class Formats
 
     public static void MapFormats(this IEndpointRouteBuilder app)
     {
-        app.MapPost("/communes/{code}/files/{format}", PostFile.OfCommuneAsync).WithMetadata(new DisableRequestSizeLimitAttribute());
-        app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).WithMetadata(new DisableRequestSizeLimitAttribute());
+        var sizeLimit = new RequestSizeLimitAttribute(app.ServiceProvider.GetRequiredService<FormatsOptions>().MaxFileBytes);
+        app.MapPost("/communes/{code}/files/{format}", PostFile.OfCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
+        app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
         app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune);
         app.MapGet("/imports/{id:guid}", ShowImport.OfAny);
         app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);

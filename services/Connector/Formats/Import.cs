@@ -30,8 +30,17 @@ internal enum ImportStatus
 /// <param name="Rejected">Lines rejected.</param>
 /// <param name="Elsewhere">Records of communes that are not served here, or of no commune.</param>
 /// <param name="Error">Why the file was refused.</param>
+/// <param name="Waiting">Why a running import does not go on at present; absent when it does.</param>
 internal sealed record ImportState(
-    Guid ImportId, ImportStatus Status, long LinesRead = 0, long Accepted = 0, long Duplicates = 0, long Rejected = 0, long Elsewhere = 0, string? Error = null);
+    Guid ImportId,
+    ImportStatus Status,
+    long LinesRead = 0,
+    long Accepted = 0,
+    long Duplicates = 0,
+    long Rejected = 0,
+    long Elsewhere = 0,
+    string? Error = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Waiting = null);
 
 /// <summary>How long a journal was when the import began to be read.</summary>
 /// <param name="Journal">The journal.</param>

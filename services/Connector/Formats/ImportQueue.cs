@@ -7,7 +7,7 @@ namespace Intercommunalite.Connector.Formats;
 
 /// <summary>Reads the imports, one at a time.</summary>
 internal sealed partial class ImportQueue(
-    Imports imports, IEnumerable<IFormat> formats, Journals journals, FormatsOptions options, TimeProvider clock, ILogger<ImportQueue> logger) : BackgroundService
+    Imports imports, IEnumerable<IFormat> formats, Journals journals, JournalLimits limits, FormatsOptions options, TimeProvider clock, ILogger<ImportQueue> logger) : BackgroundService
 {
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -48,6 +48,7 @@ internal sealed partial class ImportQueue(
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or SqliteException)
         {
             LogDisk(import.Id, e.GetType().Name);
+            import.Show(import.State with { Waiting = "The connector's disk is full or does not work. The file is read again in a while." });
             return false;
         }
     }
@@ -56,7 +57,7 @@ internal sealed partial class ImportQueue(
     {
         try
         {
-            return await ImportRun.RunAsync(import, format, journals, stopping);
+            return await ImportRun.RunAsync(import, format, journals, limits, stopping);
         }
         catch (Exception e) when (e is not (IOException or UnauthorizedAccessException or SqliteException) && !stopping.IsCancellationRequested)
         {

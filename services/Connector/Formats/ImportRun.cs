@@ -8,7 +8,7 @@ namespace Intercommunalite.Connector.Formats;
 /// <summary>
 /// Reads the file of an import from its beginning and writes its events to the journals, in the order of the file within each
 /// commune, some hundred at a time. After a crash it does the same again; what is already in the journals stays single, and is
-/// counted as if nothing had happened.
+/// counted as if nothing had happened. Where a journal is past its limits, it waits.
 /// </summary>
 internal sealed class ImportRun
 {
@@ -19,22 +19,23 @@ internal sealed class ImportRun
     private readonly Import _import;
     private readonly IFormat _format;
     private readonly Journals _journals;
+    private readonly JournalLimits _limits;
     private readonly Dictionary<CommuneCode, Batch> _batches = [];
     private long _waitingBytes;
     private ImportState _state;
 
-    private ImportRun(Import import, IFormat format, Journals journals)
+    private ImportRun(Import import, IFormat format, Journals journals, JournalLimits limits)
     {
-        (_import, _format, _journals) = (import, format, journals);
+        (_import, _format, _journals, _limits) = (import, format, journals, limits);
         _state = new ImportState(import.Id, ImportStatus.Running);
     }
 
     /// <summary>Reads the whole file.</summary>
     /// <returns>The final counts; a refusal with its reason when the file is not of the format.</returns>
-    public static async Task<ImportState> RunAsync(Import import, IFormat format, Journals journals, CancellationToken cancellation)
+    public static async Task<ImportState> RunAsync(Import import, IFormat format, Journals journals, JournalLimits limits, CancellationToken cancellation)
     {
         if (import.Marks is null) import.Begin(journals.All.ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last)));
-        return await new ImportRun(import, format, journals).ReadAsync(cancellation);
+        return await new ImportRun(import, format, journals, limits).ReadAsync(cancellation);
     }
 
     private async Task<ImportState> ReadAsync(CancellationToken cancellation)
@@ -105,6 +106,7 @@ internal sealed class ImportRun
 
     private async Task WriteAsync(Batch batch, CancellationToken cancellation)
     {
+        await _limits.UntilAcceptsAsync(batch.Journal, why => _import.Show(_state with { Waiting = why }), cancellation);
         var posted = await batch.Journal.AppendAsync([.. batch.Events], cancellation);
         Intake.Intake.Count(batch.Journal.Commune, posted);
         var accepted = posted.Count(batch.Earlier.IsAccepted);

@@ -4,22 +4,23 @@ using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Connector.Formats;
 
-/// <summary>Takes a file as the raw body of a request, of whatever size: 202 once it is on disk, then it is read.</summary>
+/// <summary>Takes a file as the raw body of a request: 202 once it is on disk, then it is read.</summary>
 internal static class PostFile
 {
     /// <summary><c>POST /communes/{code}/files/{format}</c>: records of another commune are rejected.</summary>
     public static async Task<IResult> OfCommuneAsync(
-        string code, string format, HttpRequest request, Journals journals, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation) =>
+        string code, string format, HttpRequest request, Journals journals, IEnumerable<IFormat> formats, Imports imports, FormatsOptions options, CancellationToken cancellation) =>
         journals.Find(code, out var problem) is { } journal
-            ? await TakeAsync($"/communes/{code}", journal.Commune, format, request, formats, imports, cancellation)
+            ? await TakeAsync($"/communes/{code}", journal.Commune, format, request, formats, imports, options, cancellation)
             : problem!;
 
     /// <summary><c>POST /files/{format}</c>: each record goes to the journal of its commune.</summary>
-    public static Task<IResult> OfAnyCommuneAsync(string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation) =>
-        TakeAsync("", null, format, request, formats, imports, cancellation);
+    public static Task<IResult> OfAnyCommuneAsync(
+        string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, FormatsOptions options, CancellationToken cancellation) =>
+        TakeAsync("", null, format, request, formats, imports, options, cancellation);
 
     private static async Task<IResult> TakeAsync(
-        string path, CommuneCode? commune, string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, CancellationToken cancellation)
+        string path, CommuneCode? commune, string format, HttpRequest request, IEnumerable<IFormat> formats, Imports imports, FormatsOptions options, CancellationToken cancellation)
     {
         if (formats.All(known => known.Name != format))
         {
@@ -29,7 +30,20 @@ internal static class PostFile
                 statusCode: StatusCodes.Status404NotFound);
         }
 
-        var import = await imports.TakeAsync(Guid.CreateVersion7(), format, commune, request.Body, cancellation);
-        return TypedResults.Accepted($"{request.PathBase}{path}/imports/{import.Id}", import.State);
+        if (imports.NoRoomFor(request.ContentLength ?? 0) is { } reason) return Refusals.NoRoom(request.HttpContext.Response, commune, reason);
+        try
+        {
+            var import = await imports.TakeAsync(Guid.CreateVersion7(), format, commune, request.Body, cancellation);
+            return TypedResults.Accepted($"{request.PathBase}{path}/imports/{import.Id}", import.State);
+        }
+        catch (BadHttpRequestException tooLarge) when (tooLarge.StatusCode == StatusCodes.Status413PayloadTooLarge)
+        {
+            return Refusals.TooLarge(
+                commune, options.MaxFileBytes, "Send the file in parts, put it into the drop folder, or raise Formats:MaxFileBytes.");
+        }
+        catch (NoRoomException noRoom)
+        {
+            return Refusals.NoRoom(request.HttpContext.Response, commune, noRoom.Message);
+        }
     }
 }

@@ -26,6 +26,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
     private long _missing;
     private bool _heard;
     private DateTimeOffset _pruned = clock.GetUtcNow();
+    private bool _noteFailed;
 
     /// <summary>The hub has answered.</summary>
     public void Heard(JournalReceipt receipt) => _signals.Writer.TryWrite(state =>
@@ -90,7 +91,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
                     _ = PublishAsync(events, stopping);
                 }
 
-                journal.Note(id, state.Published, state.Received);
+                Note(id, state);
                 if (_heard && clock.GetUtcNow() - _pruned > s_betweenPrunings) Prune();
             }
         }
@@ -110,6 +111,21 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         catch (SqliteException e)
         {
             LogNotPruned(journal.Commune, e.Message);
+        }
+    }
+
+    // A full disk must not stop what makes it less full. The journal knows even so, and writes it when there is room.
+    private void Note(Guid id, ForwarderState state)
+    {
+        try
+        {
+            journal.Note(id, state.Published, state.Received);
+            _noteFailed = false;
+        }
+        catch (SqliteException e)
+        {
+            if (!_noteFailed) LogNotNoted(journal.Commune, e.Message);
+            _noteFailed = true;
         }
     }
 
@@ -176,6 +192,9 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the broker did not take positions {First} to {Through}; they go again. {Reason}")]
     private partial void LogRefused(CommuneCode commune, long first, long through, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: how far the hub is could not be written to disk; forwarding goes on, and it is tried again. {Reason}")]
+    private partial void LogNotNoted(CommuneCode commune, string reason);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Commune}: the hub asks for the journal again from position {Position}.")]
     private partial void LogResend(CommuneCode commune, long position);

@@ -7,11 +7,26 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Intake;
 
+/// <summary>How much may come at a time; section <c>Intake</c>.</summary>
+internal sealed class IntakeOptions
+{
+    /// <summary>Longest body of a request with events, in bytes.</summary>
+    public long MaxRequestBytes { get; init; } = 32L << 20;
+
+    /// <summary>Requests that a commune may send each second, over time.</summary>
+    public int RequestsPerSecond { get; init; } = 200;
+
+    /// <summary>Requests that a commune may send at once, after a rest.</summary>
+    public int RequestBurst { get; init; } = 1_000;
+}
+
 /// <summary>The door: a commune's software posts its events here.</summary>
-internal static class Intake
+internal static partial class Intake
 {
     private const int MaxBatch = 10_000;
 
@@ -21,10 +36,23 @@ internal static class Intake
     private static readonly Counter<long> s_accepted = Telemetry.Meter.CreateCounter<long>(
         "hub.events.accepted", "{event}", "Events accepted, duplicates not counted, by commune");
 
+    /// <exception cref="InvalidOperationException">A setting is not positive.</exception>
+    public static WebApplicationBuilder AddIntake(this WebApplicationBuilder builder)
+    {
+        var options = builder.Configuration.GetSection("Intake").Get<IntakeOptions>() ?? new IntakeOptions();
+        if (options is not { MaxRequestBytes: > 0, RequestsPerSecond: > 0, RequestBurst: > 0 })
+            throw new InvalidOperationException("Intake:MaxRequestBytes, Intake:RequestsPerSecond and Intake:RequestBurst must be 1 or more.");
+        builder.Services.AddSingleton(options);
+        RequestRate.Add(builder.Services, options);
+        return builder;
+    }
+
     public static void MapIntake(this IEndpointRouteBuilder app)
     {
         app.MapGet("/communes", (Journals journals) => new { communes = journals.All.Select(journal => journal.Commune.ToString()) });
-        app.MapPost("/communes/{code}/events", PostAsync);
+        app.MapPost("/communes/{code}/events", PostAsync)
+            .RequireRateLimiting(RequestRate.Policy)
+            .WithMetadata(new RequestSizeLimitAttribute(app.ServiceProvider.GetRequiredService<IntakeOptions>().MaxRequestBytes));
         app.MapGet("/communes/{code}/journal", Status);
     }
 
@@ -64,7 +92,8 @@ internal static class Intake
     public static void Count(CommuneCode commune, IEnumerable<Posted> posted) =>
         s_accepted.Add(posted.Count(place => !place.Duplicate), new KeyValuePair<string, object?>("commune", commune.ToString()));
 
-    private static async Task<IResult> PostAsync(string code, HttpRequest request, Journals journals, CancellationToken cancellation)
+    private static async Task<IResult> PostAsync(
+        string code, HttpRequest request, Journals journals, JournalLimits limits, IntakeOptions options, ILogger<CommuneJournal> logger, CancellationToken cancellation)
     {
         if (journals.Find(code, out var problem) is not { } journal) return problem!;
         var media = request.ContentType?.Split(';')[0].Trim().ToLowerInvariant();
@@ -76,11 +105,29 @@ internal static class Intake
                 statusCode: StatusCodes.Status415UnsupportedMediaType);
         }
 
-        using var body = await ReadAsync(request, cancellation);
-        if (body is null) return Unreadable("The body is not JSON in UTF-8.");
-        if (media == CloudEvent.BatchMediaType && body.RootElement.ValueKind != JsonValueKind.Array) return Unreadable("A batch is a JSON array of events.");
-        List<JsonElement> sent = media == CloudEvent.MediaType ? [body.RootElement] : [.. body.RootElement.EnumerateArray()];
-        if (sent.Count > MaxBatch) return Unreadable($"A batch holds {MaxBatch} events at most.");
+        try
+        {
+            if (limits.Of(journal).Reason is { } reason) return Refusals.NoRoom(request.HttpContext.Response, journal.Commune, reason);
+            using var body = await ReadAsync(request, cancellation);
+            return await TakeAsync(body?.RootElement, isBatch: media == CloudEvent.BatchMediaType, journal, cancellation);
+        }
+        catch (BadHttpRequestException tooLarge) when (tooLarge.StatusCode == StatusCodes.Status413PayloadTooLarge)
+        {
+            return Refusals.TooLarge(journal.Commune, options.MaxRequestBytes, "Send fewer events at a time, or a file.");
+        }
+        catch (SqliteException refused)
+        {
+            LogDisk(logger, journal.Commune, refused.Message);
+            return Refusals.NoRoom(request.HttpContext.Response, journal.Commune, "The connector's disk is full or does not work; its log says which. It goes on by itself once that is over.");
+        }
+    }
+
+    private static async Task<IResult> TakeAsync(JsonElement? body, bool isBatch, CommuneJournal journal, CancellationToken cancellation)
+    {
+        if (body is not { } root) return Unreadable(journal, "The body is not JSON in UTF-8.");
+        if (isBatch && root.ValueKind != JsonValueKind.Array) return Unreadable(journal, "A batch is a JSON array of events.");
+        List<JsonElement> sent = isBatch ? [.. root.EnumerateArray()] : [root];
+        if (sent.Count > MaxBatch) return Unreadable(journal, $"A batch holds {MaxBatch} events at most.");
 
         var events = new List<CloudEvent>(sent.Count);
         var faults = new List<object>();
@@ -92,6 +139,7 @@ internal static class Intake
 
         if (faults.Count > 0)
         {
+            Refusals.Count(journal.Commune, Cause.Invalid);
             return TypedResults.Problem(
                 title: "Events refused",
                 detail: "Nothing was accepted. Correct the fields named in errors and send the whole again.",
@@ -104,17 +152,22 @@ internal static class Intake
         return TypedResults.Accepted((string?)null, new { events = posted });
     }
 
-    private static IResult Status(string code, Journals journals) =>
-        journals.Find(code, out var problem) is { } journal
-            ? TypedResults.Ok(new
-            {
-                journal = journal.Id,
-                lastPosition = journal.Last,
-                publishedThrough = journal.PublishedThrough,
-                receivedThrough = journal.ReceivedThrough,
-                oldestUnreceivedAt = journal.OldestUnreceivedAt(),
-            })
-            : problem!;
+    private static IResult Status(string code, Journals journals, JournalLimits limits)
+    {
+        if (journals.Find(code, out var problem) is not { } journal) return problem!;
+        var measure = limits.Of(journal);
+        return TypedResults.Ok(new
+        {
+            journal = journal.Id,
+            lastPosition = journal.Last,
+            publishedThrough = journal.PublishedThrough,
+            receivedThrough = journal.ReceivedThrough,
+            oldestUnreceivedAt = journal.OldestUnreceivedAt(),
+            sizeBytes = measure.SizeBytes,
+            accepting = measure.Reason is null,
+            reason = measure.Reason,
+        });
+    }
 
     private static async Task<JsonDocument?> ReadAsync(HttpRequest request, CancellationToken cancellation)
     {
@@ -128,6 +181,12 @@ internal static class Intake
         }
     }
 
-    private static ProblemHttpResult Unreadable(string detail) =>
-        TypedResults.Problem(title: "Body not readable", detail: detail, statusCode: StatusCodes.Status400BadRequest);
+    private static ProblemHttpResult Unreadable(CommuneJournal journal, string detail)
+    {
+        Refusals.Count(journal.Commune, Cause.Invalid);
+        return TypedResults.Problem(title: "Body not readable", detail: detail, statusCode: StatusCodes.Status400BadRequest);
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Commune}: the disk refused events, of which none was accepted. {Reason}")]
+    private static partial void LogDisk(ILogger logger, CommuneCode commune, string reason);
 }

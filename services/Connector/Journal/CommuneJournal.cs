@@ -25,6 +25,12 @@ internal sealed class CommuneJournal : IAsyncDisposable
 {
     private const int MaxEventsPerCommit = 5_000;
 
+    // Free pages that stay in the file for the events to come (16 MiB).
+    private const int KeptFreePages = 4_096;
+
+    // Pages given back at a time, so that nobody who appends waits for long.
+    private const int PagesGivenBack = 512;
+
     private readonly string _connectionString;
     private readonly SqliteConnection _writer;
     private readonly Channel<Append> _appends = Channel.CreateBounded<Append>(256);
@@ -32,6 +38,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
     private long _last;
     private long _published;
     private long _received;
+    private (long Published, long Received) _noted;
 
     private CommuneJournal(CommuneCode commune, string directory)
     {
@@ -39,7 +46,10 @@ internal sealed class CommuneJournal : IAsyncDisposable
         Directory = directory;
         System.IO.Directory.CreateDirectory(directory);
         _connectionString = new SqliteConnectionStringBuilder { DataSource = Path.Combine(directory, "journal.db"), DefaultTimeout = 30 }.ToString();
+        // Before the file is made; for one that is there already it would be a write, which a full disk refuses.
+        var isNew = !File.Exists(Path.Combine(directory, "journal.db"));
         _writer = OpenConnection();
+        if (isNew) Execute("PRAGMA auto_vacuum = INCREMENTAL");
         Execute("""
             PRAGMA journal_mode = WAL;
             CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL, published INTEGER NOT NULL, received INTEGER NOT NULL);
@@ -55,6 +65,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
         reader.Read();
         Id = Guid.ParseExact(reader.GetString(0), "N");
         (_published, _received, _last) = (reader.GetInt64(1), reader.GetInt64(2), reader.GetInt64(3));
+        _noted = (_published, _received);
         _writing = Task.Run(WriteAsync);
     }
 
@@ -153,6 +164,15 @@ internal sealed class CommuneJournal : IAsyncDisposable
         return command.ExecuteScalar() is long milliseconds ? DateTimeOffset.FromUnixTimeMilliseconds(milliseconds) : null;
     }
 
+    /// <summary>Bytes that the journal uses on disk, without the pages that are free for the events to come.</summary>
+    public long UsedBytes()
+    {
+        using var connection = OpenConnection();
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        return (long)command.ExecuteScalar()!;
+    }
+
     /// <summary>
     /// Notes how far the broker and the hub have come. Written without waiting for the disk (synchronous NORMAL: in write-ahead
     /// mode only checkpoints wait for it): after a crash an older note only means that some events are published again. Not so
@@ -161,13 +181,14 @@ internal sealed class CommuneJournal : IAsyncDisposable
     /// <param name="id">Journal that it is about; a note about one that was since begun anew is dropped.</param>
     /// <param name="published">Every position up to here is with the broker.</param>
     /// <param name="received">Every position up to here is with the hub.</param>
+    /// <exception cref="SqliteException">The disk refused. The journal knows even so; the next call tries to write it again.</exception>
     public void Note(Guid id, long published, long received)
     {
         if (id != Id) return;
-        if (published == PublishedThrough && received == ReceivedThrough) return;
-        var lowered = received < ReceivedThrough;
+        var lowered = received < _noted.Received;
         Volatile.Write(ref _published, published);
         Volatile.Write(ref _received, received);
+        if (_noted == (published, received)) return;
         using var connection = OpenConnection();
         using var command = connection.CreateCommand();
         command.CommandText = lowered
@@ -177,11 +198,13 @@ internal sealed class CommuneJournal : IAsyncDisposable
         command.Parameters.AddWithValue("$published", published);
         command.Parameters.AddWithValue("$received", received);
         command.ExecuteNonQuery();
+        _noted = (published, received);
     }
 
     /// <summary>
     /// Deletes events that the hub has had for long enough, and notes how far it has them now; to be called every now and then,
     /// when the hub has just been heard (what it said long ago may hold no longer). The last event stays, as it holds the position.
+    /// Space that became free goes back to the file system.
     /// </summary>
     /// <param name="now">The time.</param>
     /// <param name="retention">How long events stay after they were received.</param>
@@ -205,6 +228,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
         command.Parameters.AddWithValue("$now", now.ToUnixTimeMilliseconds());
         command.ExecuteNonQuery();
         transaction.Commit();
+        GiveBack(connection);
         return deleted;
     }
 
@@ -213,6 +237,25 @@ internal sealed class CommuneJournal : IAsyncDisposable
         _appends.Writer.TryComplete();
         await _writing;
         await _writer.DisposeAsync();
+    }
+
+    private static void GiveBack(SqliteConnection connection)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = "PRAGMA freelist_count";
+        var surplus = (long)command.ExecuteScalar()! - KeptFreePages;
+        if (surplus <= 0) return;
+        for (; surplus > 0; surplus -= PagesGivenBack)
+        {
+            command.CommandText = $"PRAGMA incremental_vacuum({Math.Min(surplus, PagesGivenBack)})";
+            using var reader = command.ExecuteReader();
+            // A page for each row.
+            while (reader.Read()) continue;
+        }
+
+        // The file becomes shorter when the log is written into it.
+        command.CommandText = "PRAGMA wal_checkpoint";
+        command.ExecuteNonQuery();
     }
 
     private async Task WriteAsync()
@@ -319,6 +362,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
             Volatile.Write(ref _last, (long)command.ExecuteScalar()!);
             Volatile.Write(ref _published, 0);
             Volatile.Write(ref _received, 0);
+            _noted = (0, 0);
             Id = id;
             done.SetResult([]);
         }

@@ -5,6 +5,7 @@ using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
 using Intercommunalite.Contracts;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Intercommunalite.Connector.Tests.Formats;
 
@@ -178,6 +179,7 @@ public sealed class DropFolderTests : IDisposable
     private sealed class Scene : IAsyncDisposable
     {
         private readonly Journals _journals;
+        private readonly JournalLimits _limits;
         private readonly Imports _imports;
         private readonly DropFolder _drop;
 
@@ -189,7 +191,8 @@ public sealed class DropFolderTests : IDisposable
                 ["Connector:DataDirectory"] = data,
                 ["Connector:Communes"] = "35085,35238",
             }).Build());
-            _imports = new Imports(_journals);
+            _limits = new JournalLimits(_journals, new JournalOptions(), TimeProvider.System, NullLogger<JournalLimits>.Instance);
+            _imports = new Imports(_journals, _limits);
             _drop = new DropFolder(folder, "insee-deaths", CommuneCode.Parse("35238"), _imports);
             _drop.Create();
         }
@@ -216,6 +219,10 @@ public sealed class DropFolderTests : IDisposable
             }
         }
 
-        public ValueTask DisposeAsync() => _journals.DisposeAsync();
+        public ValueTask DisposeAsync()
+        {
+            _limits.Dispose();
+            return _journals.DisposeAsync();
+        }
     }
 }

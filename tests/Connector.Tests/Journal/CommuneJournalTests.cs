@@ -150,6 +150,30 @@ public sealed class CommuneJournalTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
+    public async Task Given_many_events_received_long_ago_When_they_are_deleted_Then_their_space_goes_back_to_the_disk()
+    {
+        var start = DateTimeOffset.UtcNow;
+        for (var batch = 0; batch < 20; batch++)
+        {
+            await _journal.AppendAsync([.. Enumerable.Range(1, 1_000).Select(i => Large($"{batch}-{i}"))], CancellationToken.None);
+        }
+
+        var (used, onDisk) = (_journal.UsedBytes(), SizeOnDisk());
+        Assert.True(used > 40_000_000);
+        _journal.Note(_journal.Id, _journal.Last, _journal.Last);
+        _journal.DeleteReceived(start, TimeSpan.FromDays(30));
+        _journal.DeleteReceived(start.AddDays(31), TimeSpan.FromDays(30));
+
+        Assert.InRange(_journal.UsedBytes(), 1, 1_000_000);
+        Assert.InRange(SizeOnDisk(), 1, onDisk - 20_000_000);
+        Assert.Equal([new("next", 20_001, false)], await AppendAsync("next"));
+
+        static CloudEvent Large(string id) => SampleEvents.Birth(id) with { Subject = $"birth/2026/{id}/{new string('x', 2_000)}" };
+
+        long SizeOnDisk() => new FileInfo(_folder.Combine("journal.db")).Length;
+    }
+
+    [Fact]
     public async Task Given_an_older_copy_of_a_journal_When_it_is_begun_anew_Then_its_events_have_a_new_id_and_positions_from_one()
     {
         await AppendAsync("a", "b", "c", "d");
