@@ -1,4 +1,3 @@
-using System.Text;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
@@ -17,7 +16,7 @@ internal sealed record Outcome(
     IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined,
     IReadOnlyDictionary<(string Commune, Guid Journal), long> ReceivedThrough);
 
-/// <summary>A journal as the administrator sees it.</summary>
+/// <summary>A journal as the administrator sees it: events stored, and those in quarantine now (retried and discarded ones no longer count).</summary>
 internal sealed record JournalStatus(string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
 
 /// <summary>
@@ -50,7 +49,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         await using var batch = new NpgsqlBatch(connection, transaction);
         batch.AppendEvents(stored);
         batch.StorePersonalData(stored);
-        foreach (var (refused, reason) in quarantined) Quarantine(batch, refused, reason, now);
+        foreach (var (refused, reason) in quarantined) Quarantine.Keep(batch, refused, reason, now);
         foreach (var (journal, position) in through.Where(moved => moved.Value != received[moved.Key]))
         {
             Move(
@@ -90,16 +89,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         journal.AddColumn("events", "bigint").NotNull();
         journal.AddColumn("quarantined", "bigint").NotNull();
         yield return journal;
-
-        // The event is kept as it came, as bytes: what is in quarantine need not be text that PostgreSQL could hold.
-        var quarantine = new Table("ingestion.quarantine");
-        quarantine.AddColumn("commune", "text").AsPrimaryKey();
-        quarantine.AddColumn("journal", "uuid").AsPrimaryKey();
-        quarantine.AddColumn("position", "bigint").AsPrimaryKey();
-        quarantine.AddColumn("received_at", "timestamptz").NotNull();
-        quarantine.AddColumn("reason", "text").NotNull();
-        quarantine.AddColumn("event", "bytea").NotNull();
-        yield return quarantine;
+        yield return Quarantine.Schema();
     }
 
     /// <summary>The events that are next in their journals, and how far that leaves the journals.</summary>
@@ -119,15 +109,11 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         return (next, through);
     }
 
-    private string? Refusal(IncomingEvent incoming) =>
+    /// <summary>Why an event is not accepted; null when it is.</summary>
+    internal string? Refusal(IncomingEvent incoming) =>
         incoming.Refused is { } refused ? refused
         : territory.Member(incoming.Read!.Envelope.Source.Commune) is null ? $"source: not a commune of {territory.Name}"
         : null;
-
-    private static void Quarantine(NpgsqlBatch batch, IncomingEvent refused, string reason, DateTimeOffset now) => Add(
-        batch,
-        "INSERT INTO ingestion.quarantine (commune, journal, position, received_at, reason, event) VALUES ($1, $2, $3, $4, $5, $6)",
-        refused.Commune, refused.Journal, refused.Position, now, reason, Encoding.UTF8.GetBytes(refused.Json.GetRawText()));
 
     private static void Move(
         NpgsqlBatch batch, string commune, Guid journal, long receivedThrough, long stored, long quarantined, DateTimeOffset now) => Add(
@@ -160,8 +146,8 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         return received;
     }
 
-    // Events that another journal of the commune brought before.
-    private static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
+    /// <summary>Those of the events that are in the store already: another journal of the commune brought them before.</summary>
+    internal static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand("SELECT id FROM hub.mt_events WHERE id = ANY($1)", connection);
         command.Parameters.Add(new() { Value = next.Where(incoming => incoming.Read is not null).Select(incoming => incoming.Read!.Envelope.EventId).ToArray() });
