@@ -250,7 +250,7 @@ internal sealed class Quarantine
         return (bool)(await command.ExecuteScalarAsync(cancellation))!;
     }
 
-    // All in one transaction; when the store refuses that for an event's sake, each in its own.
+    // All in one transaction; when that fails for the sake of some of the events, half of them at a time, down to single ones.
     private async Task<RetryCounts> RetryAsync(long[] ids, CancellationToken cancellation)
     {
         for (var attempt = 1; ; attempt++)
@@ -259,22 +259,19 @@ internal sealed class Quarantine
             {
                 return await StoreAsync(ids, null, cancellation);
             }
-            catch (PostgresException e) when (attempt < Attempts && e.SqlState is PostgresErrorCodes.UniqueViolation or PostgresErrorCodes.DeadlockDetected)
+            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.UniqueViolation or PostgresErrorCodes.DeadlockDetected)
             {
-                // Another transaction stored the same event, or held the same rows, at the same time: the next try sees it.
+                // Another transaction stored one of these events, or held the same rows, at the same time: the next try sees it.
+                if (ids.Length == 1 && attempt == Attempts) throw;
             }
             catch (Exception e) when (e is not OperationCanceledException && Ingestion.IsOfAnEvent(e))
             {
                 if (ids.Length == 1) return await StoreAsync(ids, Ingestion.StoreRefusal(e), cancellation);
-                var counts = new RetryCounts(0, 0);
-                foreach (var id in ids)
-                {
-                    var one = await RetryAsync([id], cancellation);
-                    counts = new(counts.Retried + one.Retried, counts.StillRefused + one.StillRefused);
-                }
-
-                return counts;
             }
+
+            if (ids.Length == 1) continue;
+            var (first, second) = (await RetryAsync(ids[..(ids.Length / 2)], cancellation), await RetryAsync(ids[(ids.Length / 2)..], cancellation));
+            return new(first.Retried + second.Retried, first.StillRefused + second.StillRefused);
         }
     }
 
