@@ -43,7 +43,7 @@ internal static class Interco
     private static Command Commands(Terminal terminal, TimeProvider time)
     {
         var options = new CommonOptions();
-        return new Command("interco", "Follows and feeds a hub: what it has received, files, events, projections, simulated communes.")
+        return new Command("interco", "Follows and feeds a hub: what it has received, files, events, projections, quarantine, simulated communes.")
         {
             new HelpOption(),
             new VersionOption(),
@@ -55,6 +55,7 @@ internal static class Interco
             Import.Command(options, terminal, time),
             FeedReading.Command(options, terminal, time),
             Projections.Command(options, terminal, time),
+            Quarantine.Command(options, terminal, time),
             Simulation.Command(options, terminal, time),
         };
     }

@@ -17,11 +17,15 @@ internal sealed class Deployment : IAsyncDisposable
 {
     private readonly TestDatabase _database;
     private readonly TestVirtualHost? _virtualHost;
+    private readonly Uri _bus;
+    private readonly Uri _busManagement;
     private readonly string _data = Directory.CreateTempSubdirectory("hub-test-").FullName;
 
-    private Deployment(string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, string[][] communes, IReadOnlyDictionary<string, string?>? settings = null)
+    private Deployment(
+        string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, Uri busManagement, string[][] communes,
+        IReadOnlyDictionary<string, string?>? settings = null)
     {
-        (_database, _virtualHost) = (database, virtualHost);
+        (_database, _virtualHost, _bus, _busManagement) = (database, virtualHost, bus, busManagement);
         GrpcPort = FreePorts.Take();
         Hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
@@ -57,12 +61,12 @@ internal sealed class Deployment : IAsyncDisposable
     public static async Task<Deployment> CreateAsync(IReadOnlyDictionary<string, string?> settings, string siren, params string[][] communes)
     {
         var virtualHost = await TestVirtualHost.CreateAsync();
-        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, communes, settings);
+        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, TestServers.RabbitMqManagement, communes, settings);
     }
 
     /// <summary>A deployment on servers that the test may stop; nothing of it runs yet.</summary>
     public static async Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
-        new(siren, await TestDatabase.CreateAsync(servers.Postgres), null, servers.RabbitMq, communes);
+        new(siren, await TestDatabase.CreateAsync(servers.Postgres), null, servers.RabbitMq, servers.RabbitMqManagement, communes);
 
     /// <summary>Codes of the communes of a territory.</summary>
     public static string[] CommunesOf(string siren) => [.. Epci.Find(siren)!.Communes.Select(commune => commune.Code.ToString())];
@@ -98,6 +102,19 @@ internal sealed class Deployment : IAsyncDisposable
         using var client = new HttpClient { BaseAddress = Connectors[connector].Address };
         var body = JsonContent.Create(events, new MediaTypeHeaderValue(CloudEvent.BatchMediaType), ContractJson.Options);
         return await client.PostAsync(new Uri($"/communes/{commune}/events", UriKind.Relative), body);
+    }
+
+    /// <summary>Puts a message, byte by byte, into a queue of the broker, past every client library.</summary>
+    public async Task PublishAsync(string queue, byte[] body)
+    {
+        using var client = new HttpClient { BaseAddress = _busManagement };
+        client.DefaultRequestHeaders.Authorization =
+            new AuthenticationHeaderValue("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(Uri.UnescapeDataString(_bus.UserInfo))));
+        var host = Uri.EscapeDataString(_bus.AbsolutePath.Length > 1 ? _bus.AbsolutePath[1..] : "/");
+        using var response = await client.PostAsJsonAsync(
+            new Uri($"api/exchanges/{host}/amq.default/publish", UriKind.Relative),
+            new { properties = new { delivery_mode = 2 }, routing_key = queue, payload = Convert.ToBase64String(body), payload_encoding = "base64" });
+        Xunit.Assert.True((bool)(await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!["routed"]!);
     }
 
     /// <summary>Asks the hub.</summary>

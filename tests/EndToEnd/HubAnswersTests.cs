@@ -16,6 +16,13 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
     [InlineData("/api/v1/payments/summary?to=2026-13", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/schools/rolls?schoolYear=x", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/admin/projections/nothing", HttpStatusCode.NotFound)]
+    [InlineData("/api/v1/admin/quarantine?limit=0", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/quarantine?after=x", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/quarantine?state=lost", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/quarantine?commune=x", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/quarantine?reason=%00", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/quarantine/1", HttpStatusCode.NotFound)]
+    [InlineData("/api/v1/admin/quarantine/x", HttpStatusCode.NotFound)]
     [InlineData("/api/v1/nothing", HttpStatusCode.NotFound)]
     public async Task Given_a_question_that_has_no_answer_Then_a_problem_says_why(string path, HttpStatusCode status)
     {
@@ -32,7 +39,9 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
         var paths = (await _deployment.GetAsync("/openapi/v1.json"))["paths"]!.AsObject().Select(path => path.Key);
         Assert.Equal(
             [
-                "/api/v1/admin/projections", "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/rebuild", "/api/v1/civil-records/indicators",
+                "/api/v1/admin/projections", "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/rebuild",
+                "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons", "/api/v1/admin/quarantine/retry", "/api/v1/admin/quarantine/{id}",
+                "/api/v1/admin/quarantine/{id}/discard", "/api/v1/admin/quarantine/{id}/retry", "/api/v1/civil-records/indicators",
                 "/api/v1/ingestion", "/api/v1/payments/summary", "/api/v1/schools/rolls", "/api/v1/territory",
             ],
             paths.Where(path => path.StartsWith("/api", StringComparison.Ordinal)).Order(StringComparer.Ordinal));

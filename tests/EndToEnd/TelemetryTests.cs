@@ -26,12 +26,17 @@ public sealed class TelemetryTests
         await using var deployment = await (await Deployment.CreateAsync(settings, Some.BretagneRomantique, [Some.Combourg])).StartAsync();
 
         var traced = Some.Births(Some.Combourg, 1, 1).Select(birth => birth with { TraceParent = $"00-{TraceId}-00f067aa0ba902b7-01" }).ToList();
+        // And one that the store cannot take: its personal data would have to be kept beyond the last day that there is.
+        traced.AddRange(Some.Births(Some.Combourg, 2, 1).Select(birth => birth with { Time = DateTimeOffset.MaxValue.AddDays(-1) }));
         using var posted = await deployment.PostAsync(0, Some.Combourg, traced);
         await deployment.HasEventsAsync(1);
 
         string[] expected = ["journal publish", "journal append", "project civil-records"];
         await Eventually.Is(() => collector.SpansOf(TraceId), spans => expected.All(spans.Contains));
-        string[] meters = ["hub.events.accepted", "hub.events.published", "hub.events.received", "hub.projection.lag", "hub.journal.size"];
+        string[] meters =
+        [
+            "hub.events.accepted", "hub.events.published", "hub.events.received", "hub.events.quarantined", "hub.quarantine.kept", "hub.projection.lag", "hub.journal.size",
+        ];
         await Eventually.Is(() => meters.Where(meter => !collector.Metrics.Contains(meter)).ToList(), missing => missing.Count == 0);
         Assert.DoesNotContain("NOM-DE-PERSONNE", collector.Everything, StringComparison.Ordinal);
     }

@@ -36,6 +36,8 @@ public sealed class HubStore : IAsyncLifetime
 
     internal Journals Journals { get; private set; } = null!;
 
+    internal Quarantine Quarantine { get; private set; } = null!;
+
     internal NpgsqlDataSource Database => _hub.Services.GetRequiredService<NpgsqlDataSource>();
 
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
@@ -55,6 +57,7 @@ public sealed class HubStore : IAsyncLifetime
         _hub = builder.Build();
         await Store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
         Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
+        Quarantine = new Quarantine(Database, Journals, TimeProvider.System);
     }
 
     public async Task DisposeAsync()

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.ServiceDefaults;
 using Marten;
@@ -15,6 +16,8 @@ internal static class Configuration
     {
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         builder.Services.AddSingleton<Journals>();
+        builder.Services.AddSingleton<Quarantine>();
+        builder.Services.AddSingleton<UndecipherableMessages>();
         builder.Services.AddSingleton<Ingestion>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ingestion>());
         return builder.AddBus(
@@ -25,8 +28,11 @@ internal static class Configuration
                 endpoint.ConfigureConsumeTopology = false;
                 endpoint.PrefetchCount = Prefetch;
                 endpoint.ConcurrentMessageLimit = Prefetch;
-                // A message that fails goes back to the queue, not to an error queue: it would be missed by nobody, and hold personal data.
-                endpoint.RethrowFaultedMessages();
+                // What cannot be read goes to quarantine, what fails otherwise back to the queue: neither to an error queue, where it
+                // would be missed by nobody, and hold personal data. No fault is logged here: what a parser says may repeat what it read.
+                endpoint.ConfigureReceive(received => received.UseFilter(context.GetRequiredService<UndecipherableMessages>()));
+                endpoint.ConfigureError(failed => failed.UseExecute(fault => ExceptionDispatchInfo.Throw(fault.Exception)));
+                endpoint.ThrowOnSkippedMessages();
                 MessageBus.DeclareIngestionQueue(endpoint);
                 endpoint.ConfigureConsumer<SegmentConsumer>(context);
             }));
@@ -37,12 +43,14 @@ internal static class Configuration
         api.MapGet("ingestion", async (Journals journals, EventStore.Positions positions, CancellationToken cancellation) =>
                 new { position = positions.HighWater, items = await journals.AllAsync(cancellation) })
             .WithName("Ingestion").WithSummary("How far the hub has each commune's journals");
-        return api;
+        return api.MapQuarantine();
     }
 }
 
-/// <summary>Takes segments from the bus to the ingestion.</summary>
-internal sealed class SegmentConsumer(Ingestion ingestion) : IConsumer<JournalSegment>
+/// <summary>Takes segments from the bus to the ingestion, and those without sense to quarantine.</summary>
+internal sealed class SegmentConsumer(Ingestion ingestion, UndecipherableMessages undecipherable) : IConsumer<JournalSegment>
 {
-    public Task Consume(ConsumeContext<JournalSegment> context) => ingestion.ReceiveAsync(context.Message, context.CancellationToken);
+    public Task Consume(ConsumeContext<JournalSegment> context) => UndecipherableMessage.WhatIsWrong(context.Message) is { } wrong
+        ? undecipherable.KeepAsync(context.ReceiveContext, wrong)
+        : ingestion.ReceiveAsync(context.Message, context.CancellationToken);
 }

@@ -30,13 +30,6 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
     {
-        // No connector of ours sends such a one; dropping it costs nothing, since a journal's positions tell what is missing.
-        if (segment.Events is null or [] || segment.FirstPosition < 1 || !CommuneCode.TryParse(segment.Commune, out _))
-        {
-            LogNoSegment();
-            return;
-        }
-
         var arrival = new Arrival(segment, IncomingEvent.Of(segment));
         await _arrivals.Writer.WriteAsync(arrival, cancellation);
         await arrival.Done.Task.WaitAsync(cancellation);
@@ -95,7 +88,12 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                 foreach (var group in outcome.Stored.GroupBy(read => read.Envelope.Source.Commune))
                     s_received.Add(group.Count(), new KeyValuePair<string, object?>("commune", group.Key.ToString()));
                 // Without the reason: it names fields, and a sender may have put anything there.
-                foreach (var (refused, _) in outcome.Quarantined) LogQuarantined(refused.Commune, refused.Journal, refused.Position);
+                foreach (var (refused, _) in outcome.Quarantined)
+                {
+                    LogQuarantined(refused.Commune, refused.Journal, refused.Position);
+                    Quarantine.Count(refused.Commune);
+                }
+
                 foreach (var (journal, end) in outcome.Ends) ends[journal] = end with { Forked = end.Forked || (ends.TryGetValue(journal, out var before) && before.Forked) };
                 work.Stored();
             }
@@ -106,9 +104,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // Neither message nor stack trace: they could repeat what the event holds.
-                var state = (e as PostgresException ?? e.InnerException as PostgresException)?.SqlState;
-                if (work.Narrow($"the event store refused it ({e.GetType().Name}{(state is null ? "" : $" {state}")})") is { } refused)
+                if (work.Narrow(StoreRefusal(e)) is { } refused)
                     LogRefused(refused.Commune, refused.Journal, refused.Position);
             }
         }
@@ -157,13 +153,20 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 
     // Whether what failed is what an event holds: wrong data (class 22), a broken constraint (23) or a limit (54). All else is
     // the database's or ours, and no reason to put an event aside. An event that is stored already (23505) is known on the next try.
-    private static bool IsOfAnEvent(Exception e) => e switch
+    internal static bool IsOfAnEvent(Exception e) => e switch
     {
         PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,
         PostgresException postgres => postgres.SqlState is ['2', '2' or '3', ..] or ['5', '4', ..],
         NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException => false,
         _ => e.InnerException is not { } inner || IsOfAnEvent(inner),
     };
+
+    // Neither message nor stack trace: they could repeat what the event holds.
+    internal static string StoreRefusal(Exception e)
+    {
+        var state = (e as PostgresException ?? e.InnerException as PostgresException)?.SqlState;
+        return $"the event store refused it ({e.GetType().Name}{(state is null ? "" : $" {state}")})";
+    }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take events for now; they are tried again. {Reason}")]
     private partial void LogUnavailable(string reason);
@@ -179,9 +182,6 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}, journal {Journal}: what comes is not what the hub has through position {Position}: the connector's journal is an older copy. It will go on as a new one.")]
     private partial void LogForked(string commune, Guid journal, long position);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "A message on the ingestion queue is no journal segment; it is dropped.")]
-    private partial void LogNoSegment();
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Commune}: a receipt was not sent. {Reason}")]
     private partial void LogReceiptLost(string commune, string reason);

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
@@ -19,7 +18,7 @@ internal sealed record Outcome(
     IReadOnlyList<(IncomingEvent Event, string Reason)> Quarantined,
     IReadOnlyDictionary<(string Commune, Guid Journal), JournalEnd> Ends);
 
-/// <summary>A journal as the administrator sees it.</summary>
+/// <summary>A journal as the administrator sees it: events stored, and those in quarantine now (retried and discarded ones no longer count).</summary>
 internal sealed record JournalStatus(
     string Commune, Guid Journal, long ReceivedThrough, [property: JsonIgnore] Guid? LastEventId, DateTimeOffset LastReceivedAt, long Events, long Quarantined);
 
@@ -43,22 +42,27 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         var known = await KnownAsync(connection, next, cancellation);
 
         var stored = new List<CheckedEvent>(next.Count);
+        var placed = new Dictionary<(string Commune, Guid Journal), long>();
         var quarantined = new List<(IncomingEvent Event, string Reason)>();
         foreach (var incomingEvent in next)
         {
             if (Refusal(incomingEvent) is { } reason) quarantined.Add((incomingEvent, reason));
-            else if (known.Add(incomingEvent.Read!.EventId)) stored.Add(incomingEvent.Read);
+            else if (known.Add(incomingEvent.Read!.EventId))
+            {
+                stored.Add(incomingEvent.Read);
+                placed[incomingEvent.JournalKey] = placed.GetValueOrDefault(incomingEvent.JournalKey) + 1;
+            }
         }
 
         await using var batch = new NpgsqlBatch(connection, transaction);
         batch.AppendEvents(stored);
         batch.StorePersonalData(stored);
-        foreach (var (refused, reason) in quarantined) Quarantine(batch, refused, reason, now);
+        foreach (var (refused, reason) in quarantined) Quarantine.Keep(batch, refused, reason, now);
         foreach (var (journal, end) in ends.Where(moved => moved.Value.Through != received[moved.Key].Through))
         {
             Move(
                 batch, journal.Commune, journal.Journal, end,
-                stored.Count(read => read.Envelope.Journal == journal.Journal), quarantined.Count(refused => refused.Event.Journal == journal.Journal), now);
+                placed.GetValueOrDefault(journal), quarantined.Count(refused => refused.Event.JournalKey == journal), now);
         }
 
         if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
@@ -95,27 +99,14 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         journal.AddColumn("events", "bigint").NotNull();
         journal.AddColumn("quarantined", "bigint").NotNull();
         yield return journal;
-
-        // The event is kept as it came, as bytes: what is in quarantine need not be text that PostgreSQL could hold.
-        var quarantine = new Table("ingestion.quarantine");
-        quarantine.AddColumn("commune", "text").AsPrimaryKey();
-        quarantine.AddColumn("journal", "uuid").AsPrimaryKey();
-        quarantine.AddColumn("position", "bigint").AsPrimaryKey();
-        quarantine.AddColumn("received_at", "timestamptz").NotNull();
-        quarantine.AddColumn("reason", "text").NotNull();
-        quarantine.AddColumn("event", "bytea").NotNull();
-        yield return quarantine;
+        yield return Quarantine.Schema();
     }
 
-    private string? Refusal(IncomingEvent incoming) =>
+    /// <summary>Why an event is not accepted; null when it is.</summary>
+    internal string? Refusal(IncomingEvent incoming) =>
         incoming.Refused is { } refused ? refused
         : territory.Member(incoming.Read!.Envelope.Source.Commune) is null ? $"source: not a commune of {territory.Name}"
         : null;
-
-    private static void Quarantine(NpgsqlBatch batch, IncomingEvent refused, string reason, DateTimeOffset now) => Add(
-        batch,
-        "INSERT INTO ingestion.quarantine (commune, journal, position, received_at, reason, event) VALUES ($1, $2, $3, $4, $5, $6)",
-        refused.Commune, refused.Journal, refused.Position, now, reason, Encoding.UTF8.GetBytes(refused.Json.GetRawText()));
 
     private static void Move(
         NpgsqlBatch batch, string commune, Guid journal, JournalEnd end, long stored, long quarantined, DateTimeOffset now) => Add(
@@ -154,8 +145,8 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
         return received;
     }
 
-    // Events that another journal of the commune brought before.
-    private static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
+    /// <summary>Those of the events that are in the store already: another journal of the commune brought them before.</summary>
+    internal static async Task<HashSet<Guid>> KnownAsync(NpgsqlConnection connection, IReadOnlyList<IncomingEvent> next, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand("SELECT id FROM hub.mt_events WHERE id = ANY($1)", connection);
         command.Parameters.Add(new() { Value = next.Where(incoming => incoming.Read is not null).Select(incoming => incoming.Read!.EventId).ToArray() });
