@@ -21,8 +21,9 @@ internal static class Configuration
             consumers => consumers.AddConsumer<SegmentConsumer>(),
             (context, broker) => broker.ReceiveEndpoint(BusNames.IngestionQueue, endpoint =>
             {
-                // The connectors' exchange is bound to the queue itself.
+                // The connectors bind their exchange to the queue when they connect; whoever makes the queue anew must bind it too.
                 endpoint.ConfigureConsumeTopology = false;
+                endpoint.Bind(MessageBus.SegmentExchange);
                 endpoint.PrefetchCount = Prefetch;
                 endpoint.ConcurrentMessageLimit = Prefetch;
                 // A message that fails goes back to the queue, not to an error queue: it would be missed by nobody, and hold personal data.
