@@ -15,7 +15,7 @@ namespace Intercommunalite.EndToEnd.Tests.Faults;
 internal sealed class Sender : IAsyncDisposable
 {
     private const int Batch = 20;
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan s_again = TimeSpan.FromMilliseconds(250);
 
     private readonly ConcurrentDictionary<string, int> _accepted = new();
