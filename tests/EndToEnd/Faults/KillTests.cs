@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -34,6 +36,27 @@ public sealed class KillTests(FaultServers servers, ITestOutputHelper output)
             await OutageAsync(scenario, outage, number * Each, Each);
 
         await scenario.EndsCompleteAsync(Events);
+    }
+
+    /// <summary>A command of its own, <c>deploy/test --soak MINUTES [SEED]</c>; without it there is nothing to do.</summary>
+    [SoakFact]
+    [Trait("Category", "Soak")]
+    public async Task Given_outages_at_random_for_a_while_When_it_is_over_Then_all_is_there_once_and_in_order()
+    {
+        var seed = SoakFactAttribute.Setting("SOAK_SEED") ?? Random.Shared.Next();
+        output.WriteLine($"seed {seed}");
+        var chance = new Random(seed);
+        var clock = Stopwatch.StartNew();
+        await using var scenario = await Scenario.StartAsync(servers, output);
+        var sent = 0;
+        while (clock.Elapsed.TotalMinutes < SoakFactAttribute.Setting("SOAK_MINUTES"))
+        {
+            var count = chance.Next(40, 200) * 25;
+            await OutageAsync(scenario, s_outages[chance.Next(s_outages.Length)], sent, count);
+            sent += count;
+        }
+
+        await scenario.EndsCompleteAsync(sent);
     }
 
     // A third of the outage's events is sent before it, a third during it (if there is a connector), a third after it.
@@ -77,4 +100,15 @@ public sealed class KillTests(FaultServers servers, ITestOutputHelper output)
         Part.Broker => scenario.Servers.StartRabbitMqAsync(),
         _ => scenario.Servers.StartPostgresAsync(),
     };
+}
+
+/// <summary>A test that runs for as long as <c>SOAK_MINUTES</c> says, and not at all without it.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class SoakFactAttribute : FactAttribute
+{
+    /// <summary>Skips the test without the setting.</summary>
+    public SoakFactAttribute() => Skip = Setting("SOAK_MINUTES") is null ? "SOAK_MINUTES is not set." : null;
+
+    internal static int? Setting(string variable) =>
+        Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value ? int.Parse(value, CultureInfo.InvariantCulture) : null;
 }
