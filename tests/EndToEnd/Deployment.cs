@@ -78,8 +78,15 @@ internal sealed class Deployment : IAsyncDisposable
     }
 
     /// <summary>A deployment on servers that the test may stop; nothing of it runs yet.</summary>
-    public static async Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
-        new(siren, await TestDatabase.CreateAsync(servers.Postgres), await TestVirtualHost.EmptyDefaultAsync(servers.RabbitMq, servers.RabbitMqManagement), communes);
+    public static Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
+        CreateAsync(servers, new Dictionary<string, string?>(), siren, communes);
+
+    /// <summary>The same with further settings for every service.</summary>
+    public static async Task<Deployment> CreateAsync(PrivateServers servers, IReadOnlyDictionary<string, string?> settings, string siren, params string[][] communes)
+    {
+        var virtualHost = await TestVirtualHost.EmptyDefaultAsync(servers.RabbitMq, servers.RabbitMqManagement);
+        return new Deployment(siren, await TestDatabase.CreateAsync(servers.Postgres), virtualHost, communes, settings);
+    }
 
     /// <summary>Codes of the communes of a territory.</summary>
     public static string[] CommunesOf(string siren) => [.. Epci.Find(siren)!.Communes.Select(commune => commune.Code.ToString())];

@@ -36,10 +36,13 @@ internal sealed class Scenario : IAsyncDisposable
     /// <param name="servers">Servers that the scenario may stop.</param>
     /// <param name="output">Takes what it says.</param>
     /// <param name="prepare">Is done before the services start.</param>
-    public static async Task<Scenario> StartAsync(FaultServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null)
+    /// <param name="settings">Further settings of the services.</param>
+    public static async Task<Scenario> StartAsync(
+        FaultServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null, params (string Name, string Value)[] settings)
     {
         var connectors = Deployment.CommunesOf(Some.BretagneRomantique).Chunk(9).ToArray();
-        var deployment = await Deployment.CreateAsync(servers.Servers, Some.BretagneRomantique, connectors);
+        var deployment = await Deployment.CreateAsync(
+            servers.Servers, settings.ToDictionary(setting => setting.Name, setting => (string?)setting.Value), Some.BretagneRomantique, connectors);
         prepare?.Invoke(deployment);
         return new Scenario(servers.Servers, await deployment.StartAsync(), output);
     }
