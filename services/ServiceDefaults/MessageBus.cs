@@ -8,7 +8,8 @@ namespace Intercommunalite.ServiceDefaults;
 /// <summary>How every service meets the broker.</summary>
 public static class MessageBus
 {
-    private const string SegmentExchange = "journal-segments";
+    /// <summary>The exchange to which connectors publish.</summary>
+    public const string SegmentExchange = "journal-segments";
 
     /// <summary>
     /// Adds the bus at <c>ConnectionStrings__Bus</c> (an amqp URI). The service starts whether the broker is there or not and

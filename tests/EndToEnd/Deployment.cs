@@ -16,40 +16,53 @@ namespace Intercommunalite.EndToEnd.Tests;
 internal sealed class Deployment : IAsyncDisposable
 {
     private readonly TestDatabase _database;
-    private readonly TestVirtualHost? _virtualHost;
-    private readonly Uri _bus;
-    private readonly Uri _busManagement;
+    private readonly TestVirtualHost _virtualHost;
     private readonly string _data = Directory.CreateTempSubdirectory("hub-test-").FullName;
 
-    private Deployment(
-        string siren, TestDatabase database, TestVirtualHost? virtualHost, Uri bus, Uri busManagement, string[][] communes,
-        IReadOnlyDictionary<string, string?>? settings = null)
+    private Deployment(string siren, TestDatabase database, TestVirtualHost virtualHost, string[][] communes, IReadOnlyDictionary<string, string?>? settings = null)
     {
-        (_database, _virtualHost, _bus, _busManagement) = (database, virtualHost, bus, busManagement);
-        GrpcPort = FreePorts.Take();
-        Hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
-        {
-            ["ConnectionStrings__Hub"] = database.ConnectionString,
-            ["ConnectionStrings__Bus"] = bus.ToString(),
-            ["Hub__Territory"] = siren,
-            ["Hub__GrpcPort"] = $"{GrpcPort}",
-        });
+        (_database, _virtualHost) = (database, virtualHost);
+        Communes = communes;
+        (Hub, GrpcPort) = Node();
+        (SecondHub, SecondGrpcPort) = Node();
         Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
-            ["ConnectionStrings__Bus"] = bus.ToString(),
+            ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
             ["Connector__Communes"] = string.Join(',', served),
             ["Connector__DataDirectory"] = DataOf(index),
-            ["Forwarding__Patience"] = "00:00:02",
         }))];
+
+        (ServiceProcess, int) Node()
+        {
+            var port = FreePorts.Take();
+            return (new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
+            {
+                ["ConnectionStrings__Hub"] = database.ConnectionString,
+                ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
+                ["Hub__Territory"] = siren,
+                ["Hub__GrpcPort"] = $"{port}",
+            }), port);
+        }
     }
 
     public ServiceProcess Hub { get; }
 
     public int GrpcPort { get; }
 
+    /// <summary>Another node of the hub, on the same database and bus. It runs only where a test starts it.</summary>
+    public ServiceProcess SecondHub { get; }
+
+    /// <summary>Port of the second node's feed.</summary>
+    public int SecondGrpcPort { get; }
+
+    /// <summary>Codes of the communes that each connector serves.</summary>
+    public IReadOnlyList<IReadOnlyList<string>> Communes { get; }
+
     public IReadOnlyList<ServiceProcess> Connectors { get; }
 
     public TestDatabase Database => _database;
+
+    public TestVirtualHost VirtualHost => _virtualHost;
 
     /// <summary>Where a connector keeps its data.</summary>
     public string DataOf(int connector) => Path.Combine(_data, $"{connector}");
@@ -61,12 +74,19 @@ internal sealed class Deployment : IAsyncDisposable
     public static async Task<Deployment> CreateAsync(IReadOnlyDictionary<string, string?> settings, string siren, params string[][] communes)
     {
         var virtualHost = await TestVirtualHost.CreateAsync();
-        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, virtualHost.AmqpUri, TestServers.RabbitMqManagement, communes, settings);
+        return new Deployment(siren, await TestDatabase.CreateAsync(), virtualHost, communes, settings);
     }
 
     /// <summary>A deployment on servers that the test may stop; nothing of it runs yet.</summary>
-    public static async Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
-        new(siren, await TestDatabase.CreateAsync(servers.Postgres), null, servers.RabbitMq, servers.RabbitMqManagement, communes);
+    public static Task<Deployment> CreateAsync(PrivateServers servers, string siren, params string[][] communes) =>
+        CreateAsync(servers, new Dictionary<string, string?>(), siren, communes);
+
+    /// <summary>The same with further settings for every service.</summary>
+    public static async Task<Deployment> CreateAsync(PrivateServers servers, IReadOnlyDictionary<string, string?> settings, string siren, params string[][] communes)
+    {
+        var virtualHost = await TestVirtualHost.EmptyDefaultAsync(servers.RabbitMq, servers.RabbitMqManagement);
+        return new Deployment(siren, await TestDatabase.CreateAsync(servers.Postgres), virtualHost, communes, settings);
+    }
 
     /// <summary>Codes of the communes of a territory.</summary>
     public static string[] CommunesOf(string siren) => [.. Epci.Find(siren)!.Communes.Select(commune => commune.Code.ToString())];
@@ -104,19 +124,6 @@ internal sealed class Deployment : IAsyncDisposable
         return await client.PostAsync(new Uri($"/communes/{commune}/events", UriKind.Relative), body);
     }
 
-    /// <summary>Puts a message, byte by byte, into a queue of the broker, past every client library.</summary>
-    public async Task PublishAsync(string queue, byte[] body)
-    {
-        using var client = new HttpClient { BaseAddress = _busManagement };
-        client.DefaultRequestHeaders.Authorization =
-            new AuthenticationHeaderValue("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(Uri.UnescapeDataString(_bus.UserInfo))));
-        var host = Uri.EscapeDataString(_bus.AbsolutePath.Length > 1 ? _bus.AbsolutePath[1..] : "/");
-        using var response = await client.PostAsJsonAsync(
-            new Uri($"api/exchanges/{host}/amq.default/publish", UriKind.Relative),
-            new { properties = new { delivery_mode = 2 }, routing_key = queue, payload = Convert.ToBase64String(body), payload_encoding = "base64" });
-        Xunit.Assert.True((bool)(await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!["routed"]!);
-    }
-
     /// <summary>Asks the hub.</summary>
     public async Task<JsonNode> GetAsync(string path)
     {
@@ -144,9 +151,9 @@ internal sealed class Deployment : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var service in Connectors.Append(Hub)) await service.DisposeAsync();
+        foreach (var service in Connectors.Append(Hub).Append(SecondHub)) await service.DisposeAsync();
         await _database.DisposeAsync();
-        if (_virtualHost is not null) await _virtualHost.DisposeAsync();
+        await _virtualHost.DisposeAsync();
         Directory.Delete(_data, recursive: true);
     }
 }

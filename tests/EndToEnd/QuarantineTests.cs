@@ -36,8 +36,8 @@ public sealed class QuarantineTests
             Envelope(MessageType, new { commune = Some.Combourg, journal = Guid.NewGuid(), firstPosition = 0, events = Array.Empty<int>() }),
             Envelope(MessageType, new { commune = Some.Combourg, journal = "NOM-DE-PERSONNE", firstPosition = 1, events = new[] { 1 } }),
         ];
-        foreach (var message in unreadable) await deployment.PublishAsync(BusNames.IngestionQueue, message);
-        await deployment.PublishAsync(BusNames.IngestionQueue, Envelope(MessageType, new
+        foreach (var message in unreadable) await deployment.VirtualHost.PublishAsync(BusNames.IngestionQueue, message);
+        await deployment.VirtualHost.PublishAsync(BusNames.IngestionQueue, Envelope(MessageType, new
         {
             commune = Some.Tinteniac,
             journal,
@@ -108,7 +108,7 @@ public sealed class QuarantineTests
         await deployment.HasEventsAsync(1);
 
         await servers.StopPostgresAsync();
-        await deployment.PublishAsync(BusNames.IngestionQueue, "garbage"u8.ToArray());
+        await deployment.VirtualHost.PublishAsync(BusNames.IngestionQueue, "garbage"u8.ToArray());
         await Eventually.Is(() => deployment.Hub.LastLines.Count(line => line.Contains("into quarantine for now", StringComparison.Ordinal)), tries => tries >= 2);
         var linesMeanwhile = deployment.Hub.LastLines;
         deployment.Hub.Kill();

@@ -102,6 +102,28 @@ public sealed class PrivateServers : IAsyncDisposable
         await StartRabbitMqAsync(cancellationToken);
     }
 
+    /// <summary>Raises RabbitMQ's memory alarm: it takes nothing from those who publish until <see cref="UnblockRabbitMqAsync"/>.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task BlockRabbitMqAsync(CancellationToken cancellationToken = default) => Run("block-rabbitmq", cancellationToken);
+
+    /// <summary>Ends the memory alarm.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task UnblockRabbitMqAsync(CancellationToken cancellationToken = default) => Run("unblock-rabbitmq", cancellationToken);
+
+    /// <summary>Writes a backup of a database (pg_dump), whoever uses it meanwhile.</summary>
+    /// <param name="database">Its name.</param>
+    /// <param name="file">The file to write.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task DumpPostgresAsync(string database, string file, CancellationToken cancellationToken = default) =>
+        Run("dump-postgres", cancellationToken, database, file);
+
+    /// <summary>Drops a database, whoever uses it, and makes it anew from a backup.</summary>
+    /// <param name="database">Its name.</param>
+    /// <param name="file">The backup.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task RestorePostgresAsync(string database, string file, CancellationToken cancellationToken = default) =>
+        Run("restore-postgres", cancellationToken, database, file);
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await Run("remove", CancellationToken.None);
 
@@ -118,10 +140,10 @@ public sealed class PrivateServers : IAsyncDisposable
             .ToDictionary(parts => parts[0], parts => parts[1].Trim('"'));
     }
 
-    private async Task<string> Run(string command, CancellationToken cancellationToken)
+    private async Task<string> Run(string command, CancellationToken cancellationToken, params string[] arguments)
     {
         // The servers outlive the script and must not hold its output open: the script gives them log files of their own.
-        var start = new ProcessStartInfo(RepositoryRoot.Combine("deploy", "servers"), [command, directory])
+        var start = new ProcessStartInfo(RepositoryRoot.Combine("deploy", "servers"), [command, directory, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

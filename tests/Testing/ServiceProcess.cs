@@ -11,6 +11,8 @@ namespace Intercommunalite.Testing;
 public sealed class ServiceProcess : IAsyncDisposable
 {
     private const int Terminate = 15;
+    private const int Continue = 18;
+    private const int Halt = 19;
     private const int LinesKept = 200;
 
     private readonly ProcessStartInfo startInfo;
@@ -175,6 +177,16 @@ public sealed class ServiceProcess : IAsyncDisposable
     }
 
     /// <summary>
+    /// Halts the process as it stands (SIGSTOP): its connections stay, and nothing answers, until <see cref="Thaw"/>.
+    /// </summary>
+    public void Freeze() => Send(Halt, "could not be halted");
+
+    /// <summary>
+    /// Lets a halted process go on (SIGCONT).
+    /// </summary>
+    public void Thaw() => Send(Continue, "could not be continued");
+
+    /// <summary>
     /// Asks the process to stop (SIGTERM) and waits until it has.
     /// </summary>
     /// <param name="timeout">How long it may take; null for 30 seconds.</param>
@@ -223,6 +235,12 @@ public sealed class ServiceProcess : IAsyncDisposable
     [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Signal(int processId, int signal);
+
+    private void Send(int signal, string failure)
+    {
+        if (Signal(ProcessId, signal) != 0)
+            throw Failure(failure);
+    }
 
     private static async Task<HttpStatusCode?> Status(HttpClient client)
     {

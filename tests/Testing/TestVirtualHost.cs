@@ -16,7 +16,7 @@ public sealed class TestVirtualHost : IAsyncDisposable
     {
         this.management = management;
         Name = name;
-        AmqpUri = new UriBuilder(server) { Path = name }.Uri;
+        AmqpUri = name == "/" ? server : new UriBuilder(server) { Path = name }.Uri;
     }
 
     /// <summary>
@@ -42,7 +42,19 @@ public sealed class TestVirtualHost : IAsyncDisposable
     /// <param name="server">AMQP URI of an administrator.</param>
     /// <param name="managementApi">Base URL of the server's management API.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public static async Task<TestVirtualHost> CreateAsync(Uri server, Uri managementApi, CancellationToken cancellationToken = default)
+    public static Task<TestVirtualHost> CreateAsync(Uri server, Uri managementApi, CancellationToken cancellationToken = default) =>
+        CreateAsync(server, managementApi, $"test-{Guid.NewGuid():N}", cancellationToken);
+
+    /// <summary>
+    /// The virtual host <c>/</c> of a server of the test's own, emptied: the one that a broker without data makes by itself.
+    /// </summary>
+    /// <param name="server">AMQP URI of an administrator.</param>
+    /// <param name="managementApi">Base URL of the server's management API.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static Task<TestVirtualHost> EmptyDefaultAsync(Uri server, Uri managementApi, CancellationToken cancellationToken = default) =>
+        CreateAsync(server, managementApi, "/", cancellationToken);
+
+    private static async Task<TestVirtualHost> CreateAsync(Uri server, Uri managementApi, string name, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(server);
         var credentials = server.UserInfo.Split(':', 2).Select(Uri.UnescapeDataString).ToArray();
@@ -51,10 +63,11 @@ public sealed class TestVirtualHost : IAsyncDisposable
             new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(string.Join(':', credentials))));
         try
         {
-            var host = new TestVirtualHost(client, server, $"test-{Guid.NewGuid():N}");
-            await host.Put($"api/vhosts/{host.Name}", new { }, cancellationToken);
+            var host = new TestVirtualHost(client, server, name);
+            await host.Delete(cancellationToken);
+            await host.Put(host.Path, new { }, cancellationToken);
             await host.Put(
-                $"api/permissions/{host.Name}/{Uri.EscapeDataString(credentials[0])}",
+                $"api/permissions/{Uri.EscapeDataString(name)}/{Uri.EscapeDataString(credentials[0])}",
                 new { configure = ".*", write = ".*", read = ".*" },
                 cancellationToken);
             return host;
@@ -75,7 +88,7 @@ public sealed class TestVirtualHost : IAsyncDisposable
     public async Task<int> CloseConnectionsAsync(CancellationToken cancellationToken = default)
     {
         var closed = 0;
-        foreach (var connection in await management.GetFromJsonAsync<Named[]>($"api/vhosts/{Name}/connections", cancellationToken) ?? [])
+        foreach (var connection in await management.GetFromJsonAsync<Named[]>($"{Path}/connections", cancellationToken) ?? [])
         {
             using var response = await management.DeleteAsync($"api/connections/{Uri.EscapeDataString(connection.Name)}", cancellationToken);
             if (response.IsSuccessStatusCode)
@@ -85,15 +98,55 @@ public sealed class TestVirtualHost : IAsyncDisposable
         return closed;
     }
 
+    /// <summary>Empties every queue; messages that a consumer holds unacknowledged stay with it.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task PurgeQueuesAsync(CancellationToken cancellationToken = default) => ForEachQueue(queue => $"{queue}/contents", cancellationToken);
+
+    /// <summary>Deletes every queue, with its bindings and messages, whoever consumes from it.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public Task DeleteQueuesAsync(CancellationToken cancellationToken = default) => ForEachQueue(queue => queue, cancellationToken);
+
+    /// <summary>
+    /// Puts a message, byte by byte, into a queue, past every client library.
+    /// </summary>
+    /// <param name="queue">Its name.</param>
+    /// <param name="body">The message.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task PublishAsync(string queue, byte[] body, CancellationToken cancellationToken = default)
+    {
+        using var response = await management.PostAsJsonAsync(
+            $"api/exchanges/{Uri.EscapeDataString(Name)}/amq.default/publish",
+            new { properties = new { delivery_mode = 2 }, routing_key = queue, payload = Convert.ToBase64String(body), payload_encoding = "base64" },
+            cancellationToken);
+        var answer = await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<Routed>(cancellationToken);
+        if (answer is not { IsRouted: true })
+            throw new InvalidOperationException($"There is no queue {queue}.");
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         using (management)
+            await Delete(CancellationToken.None);
+    }
+
+    private string Path => $"api/vhosts/{Uri.EscapeDataString(Name)}";
+
+    private async Task ForEachQueue(Func<string, string> delete, CancellationToken cancellationToken)
+    {
+        var queues = $"api/queues/{Uri.EscapeDataString(Name)}";
+        foreach (var queue in await management.GetFromJsonAsync<Named[]>(queues, cancellationToken) ?? [])
         {
-            using var response = await management.DeleteAsync($"api/vhosts/{Name}");
-            if (response.StatusCode is not System.Net.HttpStatusCode.NotFound)
-                response.EnsureSuccessStatusCode();
+            using var response = await management.DeleteAsync(delete($"{queues}/{Uri.EscapeDataString(queue.Name)}"), cancellationToken);
+            response.EnsureSuccessStatusCode();
         }
+    }
+
+    private async Task Delete(CancellationToken cancellationToken)
+    {
+        using var response = await management.DeleteAsync(Path, cancellationToken);
+        if (response.StatusCode is not System.Net.HttpStatusCode.NotFound)
+            response.EnsureSuccessStatusCode();
     }
 
     private async Task Put(string path, object body, CancellationToken cancellationToken)
@@ -103,4 +156,6 @@ public sealed class TestVirtualHost : IAsyncDisposable
     }
 
     private sealed record Named(string Name);
+
+    private sealed record Routed([property: System.Text.Json.Serialization.JsonPropertyName("routed")] bool IsRouted);
 }

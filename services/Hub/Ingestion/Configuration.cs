@@ -24,8 +24,9 @@ internal static class Configuration
             consumers => consumers.AddConsumer<SegmentConsumer>(),
             (context, broker) => broker.ReceiveEndpoint(BusNames.IngestionQueue, endpoint =>
             {
-                // The connectors' exchange is bound to the queue itself.
+                // The connectors bind their exchange to the queue when they connect; whoever makes the queue anew must bind it too.
                 endpoint.ConfigureConsumeTopology = false;
+                endpoint.Bind(MessageBus.SegmentExchange);
                 endpoint.PrefetchCount = Prefetch;
                 endpoint.ConcurrentMessageLimit = Prefetch;
                 // What cannot be read goes to quarantine, what fails otherwise back to the queue: neither to an error queue, where it

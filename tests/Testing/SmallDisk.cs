@@ -1,26 +1,32 @@
 using System.Diagnostics;
+using Xunit;
 
-namespace Intercommunalite.Connector.Tests;
+namespace Intercommunalite.Testing;
 
 /// <summary>A file system of its own that is soon full, in memory. Only root may mount one; see <see cref="SmallDiskFactAttribute"/>.</summary>
-internal sealed class SmallDisk : IDisposable
+public sealed class SmallDisk : IDisposable
 {
-    private readonly TemporaryFolder _mountPoint = new();
     private readonly string _filler;
 
-    public SmallDisk(int mebibytes)
+    /// <summary>Mounts it.</summary>
+    /// <param name="mebibytes">Its size.</param>
+    /// <param name="path">Where, a folder that is made if need be; null for a new temporary one. It is deleted at the end.</param>
+    /// <exception cref="InvalidOperationException">It cannot be mounted.</exception>
+    public SmallDisk(int mebibytes, string? path = null)
     {
+        FullPath = path ?? Directory.CreateTempSubdirectory("small-disk-").FullName;
+        Directory.CreateDirectory(FullPath);
         if (Run("mount", "-t", "tmpfs", "-o", $"size={mebibytes}m", "tmpfs", FullPath) is { } failure)
         {
-            _mountPoint.Dispose();
+            Directory.Delete(FullPath);
             throw new InvalidOperationException(failure);
         }
 
-        Directory.CreateDirectory(FullPath);
         _filler = Path.Combine(FullPath, "filler");
     }
 
-    public string FullPath => _mountPoint.FullPath;
+    /// <summary>Where it is mounted.</summary>
+    public string FullPath { get; }
 
     /// <summary>Why no file system can be mounted here; null when it can.</summary>
     public static string? Missing { get; } = TryOnce();
@@ -43,11 +49,12 @@ internal sealed class SmallDisk : IDisposable
     /// <summary>Gives the space back.</summary>
     public void Empty() => File.Delete(_filler);
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         // Lazily: pooled connections may have files open still.
         if (Run("umount", "-l", FullPath) is { } failure) throw new InvalidOperationException(failure);
-        _mountPoint.Dispose();
+        Directory.Delete(FullPath);
     }
 
     private static string? TryOnce()
@@ -74,7 +81,8 @@ internal sealed class SmallDisk : IDisposable
 
 /// <summary>A test on a disk that fills up; skipped, with the reason, where none may be mounted.</summary>
 [AttributeUsage(AttributeTargets.Method)]
-internal sealed class SmallDiskFactAttribute : FactAttribute
+public sealed class SmallDiskFactAttribute : FactAttribute
 {
+    /// <summary>Skips the test where none may be mounted.</summary>
     public SmallDiskFactAttribute() => Skip = SmallDisk.Missing;
 }
