@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Intercommunalite.Contracts.Bus;
 
 /// <summary>
@@ -14,7 +12,7 @@ namespace Intercommunalite.Contracts.Bus;
 /// not one that went another way (restored from an older copy); null at the beginning, or when that event is deleted.
 /// </param>
 /// <param name="Events">CloudEvents as accepted, 1 to <see cref="MaxEvents"/>.</param>
-public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, Guid? Before, IReadOnlyList<JsonElement> Events)
+public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, Guid? Before, JournalEvents Events)
 {
     /// <summary>Most events in a message.</summary>
     public const int MaxEvents = 200;

@@ -38,7 +38,9 @@ public static class Defaults
             options.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fffzzz ";
         });
 
-        var telemetry = builder.Services.AddOpenTelemetry()
+        // Nothing is measured that nobody reads.
+        if (string.IsNullOrEmpty(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"])) return builder;
+        builder.Services.AddOpenTelemetry()
             .ConfigureResource(resource => resource.AddService(serviceName, serviceNamespace: Telemetry.Name))
             .WithTracing(traces => traces
                 .AddSource(Telemetry.Name, "MassTransit", "Marten")
@@ -48,8 +50,8 @@ public static class Defaults
                 .AddMeter(Telemetry.Name, "MassTransit", "Marten")
                 .AddAspNetCoreInstrumentation()
                 .AddHttpClientInstrumentation()
-                .AddRuntimeInstrumentation());
-        if (!string.IsNullOrEmpty(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"])) telemetry.UseOtlpExporter();
+                .AddRuntimeInstrumentation())
+            .UseOtlpExporter();
         return builder;
     }
 

@@ -55,7 +55,7 @@ public sealed class HubStore : IAsyncLifetime
         builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         _hub = builder.Build();
-        await Store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
+        await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
         Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
         Quarantine = new Quarantine(Database, Journals, TimeProvider.System);
     }

@@ -159,13 +159,12 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
 
     private async Task PublishOnceAsync(IReadOnlyList<StoredEvent> events, CancellationToken stopping)
     {
-        var elements = events.Select(stored => JsonElement.Parse(stored.Json)).ToList();
-        using var span = Telemetry.StartForEvents("journal publish", ActivityKind.Producer, elements.Select(TraceParent));
+        using var span = Telemetry.StartForEvents("journal publish", ActivityKind.Producer, events.Select(stored => TraceParent(stored.Json)));
         span?.SetTag("commune", journal.Commune.ToString()).SetTag("events", events.Count);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         limit.CancelAfter(options.ConfirmTimeout);
         var first = events[0].Position;
-        await bus.Publish(new JournalSegment(journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), elements), limit.Token);
+        await bus.Publish(new JournalSegment(journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), JournalEvents.OfUtf8([.. events.Select(stored => stored.Json)])), limit.Token);
         s_published.Add(events.Count, new KeyValuePair<string, object?>("commune", journal.Commune.ToString()));
     }
 
@@ -188,7 +187,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         }
     }
 
-    private static string? TraceParent(JsonElement json) => json.TryGetProperty("traceparent", out var text) ? text.GetString() : null;
+    private static string? TraceParent(byte[] json) => JsonElement.Parse(json).TryGetProperty("traceparent", out var text) ? text.GetString() : null;
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Commune}: the broker did not take positions {First} to {Through}; they go again. {Reason}")]
     private partial void LogRefused(CommuneCode commune, long first, long through, string reason);

@@ -33,7 +33,8 @@ internal static class EventStore
     public static void Configure(StoreOptions options)
     {
         options.DatabaseSchemaName = "hub";
-        options.AutoCreateSchemaObjects = AutoCreate.CreateOrUpdate;
+        // StoreSchema makes the tables.
+        options.AutoCreateSchemaObjects = AutoCreate.None;
         options.Serializer(new Marten.Services.SystemTextJsonSerializer(StoredJson()) { Casing = Casing.CamelCase });
         options.Events.StreamIdentity = StreamIdentity.AsString;
         options.Events.AppendMode = EventAppendMode.Quick;

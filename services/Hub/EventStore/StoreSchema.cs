@@ -1,3 +1,7 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
+using JasperFx;
 using Marten;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Npgsql;
@@ -6,7 +10,7 @@ namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
 /// Brings the database's schema up to date at the start, as soon as the database answers; whatever needs the tables waits on
-/// <see cref="Applied"/>.
+/// <see cref="Applied"/>. A schema that is as this version made it is not looked through again.
 /// </summary>
 internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource database, ILogger<StoreSchema> logger) : BackgroundService, IHealthCheck
 {
@@ -38,7 +42,7 @@ internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource
         {
             try
             {
-                await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync();
+                await ApplyAsync(store, database, stoppingToken);
                 _applied.SetResult();
                 return;
             }
@@ -50,6 +54,25 @@ internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource
             }
         }
     }
+
+    /// <summary>Makes or changes the tables where they are not as this version needs them.</summary>
+    public static async Task ApplyAsync(IDocumentStore store, NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        var version = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(TimeLess().Replace(store.Storage.ToDatabaseScript(), ""))));
+        await using var known = database.CreateCommand("SELECT obj_description(to_regnamespace('hub'), 'pg_namespace')");
+        if (version.Equals(await known.ExecuteScalarAsync(cancellation))) return;
+        await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
+        // The append makes an event's stream in the same statement; to look each one up again would cost half as much as the append itself.
+        await using var finish = database.CreateCommand($"""
+            ALTER TABLE hub.mt_events DROP CONSTRAINT IF EXISTS fkey_mt_events_stream_id;
+            COMMENT ON SCHEMA hub IS '{version}';
+            """);
+        await finish.ExecuteNonQueryAsync(cancellation);
+    }
+
+    // Marten's script has a default that is the time at which it was written.
+    [GeneratedRegex("'[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.+]*'")]
+    private static partial Regex TimeLess();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database's schema could not be brought up to date yet: {Reason}")]
     private partial void LogUnavailable(string reason);

@@ -53,7 +53,7 @@ internal sealed record UndecipherableMessage(string Reason, string? Commune, str
             !isCommune ? "message: commune: an INSEE commune code expected"
             : segment.Journal == Guid.Empty ? "message: journal: a UUID expected"
             : segment.FirstPosition < 1 ? "message: firstPosition: 1 or more expected"
-            : segment.Events is null or [] ? "message: events: at least one expected"
+            : segment.Events is null or { Count: 0 } ? "message: events: at least one expected"
             : null;
         return wrong is null ? null : new(wrong, isCommune ? segment.Commune : null, null);
     }

@@ -240,10 +240,6 @@ public sealed class QuarantineTests(HubStore hub) : IClassFixture<HubStore>
         Assert.True(kept["35085"] >= 1);
     }
 
-    [Fact]
-    public async Task Given_the_tables_When_the_schema_is_compared_Then_nothing_is_to_change() =>
-        await hub.Store.Storage.Database.AssertDatabaseMatchesConfigurationAsync();
-
     private CloudEvent Birth(int number) => Event(
         new BirthRegistered(PartialDate.Parse("2026-11-20"), $"{number}", Tinteniac) { Personal = new BirthPersonal(new Person("MARQUEUR")) }, $"{_journal}/record");
 
