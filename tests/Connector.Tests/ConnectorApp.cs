@@ -1,8 +1,10 @@
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Intercommunalite.Connector.Forwarding;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Bus;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Mvc.Testing;
@@ -38,6 +40,13 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
     }
 
     public CommuneJournal Journal(string commune) => Services.GetRequiredService<Journals>().Find(CommuneCode.Parse(commune))!;
+
+    /// <summary>The hub says how far it has a commune's journal.</summary>
+    public async Task ReceivedAsync(string commune, long through)
+    {
+        Services.GetRequiredService<Forwarders>().Heard(new JournalReceipt(commune, Journal(commune).Id, through));
+        await Eventually.Is(() => Journal(commune).ReceivedThrough, received => received == through);
+    }
 
     /// <summary>All events in a commune's journal, as CloudEvents.</summary>
     public IReadOnlyList<JsonElement> Events(string commune) =>

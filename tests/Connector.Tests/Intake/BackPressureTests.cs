@@ -166,7 +166,7 @@ public sealed class BackPressureTests : IDisposable
         Assert.Contains("Journal:MaxUnreceivedAge", detail, StringComparison.Ordinal);
         Assert.Contains("2 events wait for the hub, the oldest for 31.00", detail, StringComparison.Ordinal);
         Assert.Equal(2, app.Journal("35085").Last);
-        app.Journal("35085").Note(app.Journal("35085").Id, 2, 2);
+        await app.ReceivedAsync("35085", 2);
         _clock.Advance(TimeSpan.FromSeconds(2));
         using var again = await app.PostEventAsync(Path, SampleEvents.Json("3"));
         Assert.Equal(HttpStatusCode.Accepted, again.StatusCode);
@@ -211,7 +211,7 @@ public sealed class BackPressureTests : IDisposable
         _clock.Advance(TimeSpan.FromHours(1));
         await Eventually.Is(() => app.GetAsync(path), state => state.GetProperty("waiting").GetString() != why);
         Assert.Equal(1, app.Journal("35085").Last);
-        app.Journal("35085").Note(app.Journal("35085").Id, 1, 1);
+        await app.ReceivedAsync("35085", 1);
         _clock.Advance(TimeSpan.FromSeconds(2));
         var end = await app.EndOfAsync(path);
         Assert.Equal(("completed", 2), (end.GetProperty("status").GetString(), end.GetProperty("accepted").GetInt32()));

@@ -77,8 +77,7 @@ public sealed class FullDiskTests
 
             for (var through = 1; through <= 40; through++)
             {
-                forwarders.Heard(new JournalReceipt("35085", journal.Id, through));
-                await Eventually.Is(() => journal.ReceivedThrough, received => received == through, TimeSpan.FromSeconds(10));
+                await app.ReceivedAsync("35085", through);
             }
 
             disk.Empty();
