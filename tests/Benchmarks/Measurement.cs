@@ -17,7 +17,7 @@ internal sealed class Measurement
     private static readonly DateOnly s_warmUpFrom = new(2005, 10, 1);
     private static readonly DateOnly s_from = new(2010, 10, 1);
     private static readonly Pace[] s_usual = [new(500, 10), new(2000, 10), new(500, 1)];
-    private const int WarmUpEvents = 10_000;
+    private const int WarmUpEvents = 60_000;
 
     private readonly Terminal _terminal;
     private readonly int _events;
@@ -33,7 +33,7 @@ internal sealed class Measurement
 
     public static RootCommand Command(Terminal terminal)
     {
-        var events = Number("--events", 200_000, "Events of the throughput.");
+        var events = Number("--events", 300_000, "Events of the throughput.");
         var batch = Number("--batch", 200, "Events in a request of the throughput.");
         var inFlight = Number("--in-flight", 8, "Requests at once; 25 at most, one for each commune.");
         var seconds = Number("--seconds", 30, "Length of a run of the latency.");

@@ -80,6 +80,8 @@ internal sealed partial class Projector : BackgroundService
         var appended = true;
         session.Notification += (_, _) => appended = true;
         await ExecuteAsync(session, $"LISTEN {Append.Channel}", stopping);
+        // Rows and position are lost together, if they are, and are made again from the events: no need to wait for the disk.
+        await ExecuteAsync(session, "SET synchronous_commit = off", stopping);
         foreach (var running in _running) running.Forget();
         var signed = DateTimeOffset.MinValue;
         while (true)
