@@ -29,7 +29,7 @@ internal sealed partial class Projector : BackgroundService
         (_schema, _clock, _logger) = (schema, clock, logger);
         _running = [.. projections.Select(projection => new Running(projection))];
         // A session of its own: one that went back to a pool would keep the lock.
-        _session = new NpgsqlConnectionStringBuilder(configuration.GetConnectionString("Hub")) { Pooling = false, KeepAlive = 10 }.ConnectionString;
+        _session = new NpgsqlConnectionStringBuilder(EventStore.WithoutIdleTransactions(configuration.GetConnectionString("Hub"))) { Pooling = false, KeepAlive = 10 }.ConnectionString;
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
