@@ -68,6 +68,20 @@ internal sealed class Scenario : IAsyncDisposable
         Assert.True(clock.Elapsed <= s_recovery, $"{what}: recovery took {clock.Elapsed.TotalSeconds:0} s after the part was back, more than {s_recovery.TotalSeconds} s");
     }
 
+    /// <summary>
+    /// Waits until events that are accepted from now on are in the figures, and all before them; events must be on their way.
+    /// </summary>
+    /// <param name="what">What happened just now.</param>
+    /// <param name="limit">How long it may take.</param>
+    public async Task GoesOnAsync(string what, TimeSpan limit)
+    {
+        var clock = Stopwatch.StartNew();
+        var accepted = Sender.Accepted;
+        await Eventually.Is(async () => (await BirthsAsync()).Values.Sum(), births => births > accepted, s_patience, $"{what}: more than {accepted} events in the figures");
+        _output.WriteLine($"{_clock.Elapsed:mm\\:ss} {what}: events accepted since in the figures after {clock.Elapsed.TotalSeconds:0.0} s");
+        Assert.True(clock.Elapsed <= limit, $"{what}: it went on after {clock.Elapsed.TotalSeconds:0} s, more than {limit.TotalSeconds} s");
+    }
+
     /// <summary>The software sends the rest; then everything is there, once, in order and nowhere else.</summary>
     public async Task EndsCompleteAsync(int total)
     {
