@@ -156,7 +156,7 @@ internal sealed class Deployment : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var service in Connectors.Append(Hub).Append(SecondHub)) await service.DisposeAsync();
+        await Task.WhenAll(Connectors.Append(Hub).Append(SecondHub).Select(service => service.DisposeAsync().AsTask()));
         await _database.DisposeAsync();
         await _virtualHost.DisposeAsync();
         Directory.Delete(_data, recursive: true);

@@ -38,13 +38,13 @@ internal sealed class Scenario : IAsyncDisposable
     /// <param name="prepare">Is done before the services start.</param>
     /// <param name="settings">Further settings of the services.</param>
     public static async Task<Scenario> StartAsync(
-        FaultServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null, params (string Name, string Value)[] settings)
+        PrivateServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null, params (string Name, string Value)[] settings)
     {
         var connectors = Deployment.CommunesOf(Some.BretagneRomantique).Chunk(9).ToArray();
         var deployment = await Deployment.CreateAsync(
-            servers.Servers, settings.ToDictionary(setting => setting.Name, setting => (string?)setting.Value), Some.BretagneRomantique, connectors);
+            servers, settings.ToDictionary(setting => setting.Name, setting => (string?)setting.Value), Some.BretagneRomantique, connectors);
         prepare?.Invoke(deployment);
-        return new Scenario(servers.Servers, await deployment.StartAsync(), output);
+        return new Scenario(servers, await deployment.StartAsync(), output);
     }
 
     /// <summary>

@@ -20,7 +20,7 @@ public sealed class TwoHubsTests(FaultServers servers, ITestOutputHelper output)
     [Fact]
     public async Task Given_two_hubs_When_either_is_killed_or_frozen_Then_the_other_takes_over_and_nothing_is_stored_or_counted_twice()
     {
-        await using var scenario = await Scenario.StartAsync(servers, output);
+        await using var scenario = await Scenario.StartAsync(servers.Servers, output);
         var deployment = scenario.Deployment;
         await deployment.SecondHub.StartAsync();
         await SendAsync(scenario, 2_000);
