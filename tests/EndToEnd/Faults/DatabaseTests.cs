@@ -30,8 +30,9 @@ public sealed class DatabaseTests(FaultServers servers, ITestOutputHelper output
             await scenario.RecoversAsync("backup");
             scenario.Sender.SendUpTo(8_000);
             await scenario.Sender.HasAcceptedAsync(7_000);
-            var restored = await RestoreAsync();
-            Assert.InRange(restored, 1, 6_000);
+            await RestoreAsync();
+            var restored = await scenario.Deployment.CountAsync("SELECT count(*) FROM hub.mt_events");
+            Assert.InRange(restored, 1_000, 6_000);
             await scenario.RecoversAsync($"hub restored to {restored} events");
             await scenario.EndsCompleteAsync(9_000);
         }
@@ -40,13 +41,11 @@ public sealed class DatabaseTests(FaultServers servers, ITestOutputHelper output
             File.Delete(backup);
         }
 
-        async Task<long> RestoreAsync()
+        async Task RestoreAsync()
         {
             await scenario.Deployment.Hub.StopAsync();
             await scenario.Servers.RestorePostgresAsync(scenario.Deployment.Database.Name, backup);
-            var restored = await scenario.Deployment.CountAsync("SELECT count(*) FROM hub.mt_events");
             await scenario.Deployment.Hub.StartAsync();
-            return restored;
         }
     }
 }
