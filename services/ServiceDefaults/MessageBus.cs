@@ -2,12 +2,20 @@ using Intercommunalite.Contracts.Bus;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using RabbitMQ.Client;
 
 namespace Intercommunalite.ServiceDefaults;
 
 /// <summary>How every service meets the broker.</summary>
-public static class MessageBus
+public static partial class MessageBus
 {
+    // RabbitMQ takes a process for dead that is silent for two to three of these; then another hub ingests, in less than 30 s.
+    private static readonly TimeSpan s_heartbeat = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
+
     /// <summary>The exchange to which connectors publish.</summary>
     public const string SegmentExchange = "journal-segments";
 
@@ -38,7 +46,13 @@ public static class MessageBus
             consumers(bus);
             bus.UsingRabbitMq((context, broker) =>
             {
-                broker.Host(address);
+                broker.Host(address, host =>
+                {
+                    host.Heartbeat(s_heartbeat);
+                    host.OnRefreshConnectionFactory = factory => AnswersAsync(
+                        factory, context.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(MessageBus)),
+                        context.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
+                });
                 broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
                 broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
                 endpoints(context, broker);
@@ -65,4 +79,29 @@ public static class MessageBus
         queue.SetQueueArgument("x-queue-type", "quorum");
         queue.SetQueueArgument("x-delivery-limit", BusNames.DeliveryLimit);
     }
+
+    // MassTransit waits longer after each attempt to connect that failed, up to 38 s, and never less again in the life of the
+    // process. So no attempt is made before the broker takes connections: it goes on a second after the broker is back, however
+    // long that took and however often it was away.
+    private static async Task AnswersAsync(ConnectionFactory factory, ILogger logger, CancellationToken stopping)
+    {
+        for (string? reason = null; ;)
+        {
+            try
+            {
+                await using var connection = await factory.CreateConnectionAsync(stopping);
+                return;
+            }
+            catch (Exception e) when (!stopping.IsCancellationRequested)
+            {
+                var why = (e.InnerException ?? e).Message;
+                if (why != reason) LogUnavailable(logger, why);
+                reason = why;
+                await Task.Delay(s_retryDelay, stopping);
+            }
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker does not take connections for now; it is tried every second. {Reason}")]
+    private static partial void LogUnavailable(ILogger logger, string reason);
 }

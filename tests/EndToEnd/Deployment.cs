@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Testing;
+using Npgsql;
 
 [assembly: Xunit.CollectionBehavior(DisableTestParallelization = true)]
 
@@ -23,8 +24,9 @@ internal sealed class Deployment : IAsyncDisposable
     {
         (_database, _virtualHost) = (database, virtualHost);
         Communes = communes;
-        (Hub, GrpcPort) = Node();
-        (SecondHub, SecondGrpcPort) = Node();
+        (Hub, GrpcPort) = Node("hub-1");
+        (SecondHub, SecondGrpcPort) = Node("hub-2");
+        AskedHub = Hub;
         Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
             ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
@@ -32,12 +34,12 @@ internal sealed class Deployment : IAsyncDisposable
             ["Connector__DataDirectory"] = DataOf(index),
         }))];
 
-        (ServiceProcess, int) Node()
+        (ServiceProcess, int) Node(string name)
         {
             var port = FreePorts.Take();
             return (new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
             {
-                ["ConnectionStrings__Hub"] = database.ConnectionString,
+                ["ConnectionStrings__Hub"] = new NpgsqlConnectionStringBuilder(database.ConnectionString) { ApplicationName = name }.ConnectionString,
                 ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
                 ["Hub__Territory"] = siren,
                 ["Hub__GrpcPort"] = $"{port}",
@@ -51,6 +53,9 @@ internal sealed class Deployment : IAsyncDisposable
 
     /// <summary>Another node of the hub, on the same database and bus. It runs only where a test starts it.</summary>
     public ServiceProcess SecondHub { get; }
+
+    /// <summary>The node that answers the test's questions; the first one, unless a test says otherwise.</summary>
+    public ServiceProcess AskedHub { get; set; }
 
     /// <summary>Port of the second node's feed.</summary>
     public int SecondGrpcPort { get; }
@@ -127,7 +132,7 @@ internal sealed class Deployment : IAsyncDisposable
     /// <summary>Asks the hub.</summary>
     public async Task<JsonNode> GetAsync(string path)
     {
-        using var client = new HttpClient { BaseAddress = Hub.Address };
+        using var client = new HttpClient { BaseAddress = AskedHub.Address };
         return (await client.GetFromJsonAsync<JsonNode>(new Uri(path, UriKind.Relative)))!;
     }
 
@@ -151,7 +156,7 @@ internal sealed class Deployment : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var service in Connectors.Append(Hub).Append(SecondHub)) await service.DisposeAsync();
+        await Task.WhenAll(Connectors.Append(Hub).Append(SecondHub).Select(service => service.DisposeAsync().AsTask()));
         await _database.DisposeAsync();
         await _virtualHost.DisposeAsync();
         Directory.Delete(_data, recursive: true);

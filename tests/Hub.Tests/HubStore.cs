@@ -40,6 +40,8 @@ public sealed class HubStore : IAsyncLifetime
 
     internal NpgsqlDataSource Database => _hub.Services.GetRequiredService<NpgsqlDataSource>();
 
+    internal IServiceProvider Services => _hub.Services;
+
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
 
     public async Task InitializeAsync()

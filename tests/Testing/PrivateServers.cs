@@ -12,6 +12,7 @@ public sealed class PrivateServers : IAsyncDisposable
 {
     private readonly string directory = Path.Combine(Path.GetTempPath(), $"hub-servers-{Guid.NewGuid():N}"[..24]);
     private Dictionary<string, string> environment = [];
+    private bool blocked;
 
     private PrivateServers()
     {
@@ -104,11 +105,19 @@ public sealed class PrivateServers : IAsyncDisposable
 
     /// <summary>Raises RabbitMQ's memory alarm: it takes nothing from those who publish until <see cref="UnblockRabbitMqAsync"/>.</summary>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public Task BlockRabbitMqAsync(CancellationToken cancellationToken = default) => Run("block-rabbitmq", cancellationToken);
+    public Task BlockRabbitMqAsync(CancellationToken cancellationToken = default)
+    {
+        blocked = true;
+        return Run("block-rabbitmq", cancellationToken);
+    }
 
-    /// <summary>Ends the memory alarm.</summary>
+    /// <summary>Ends the memory alarm, if it was raised.</summary>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public Task UnblockRabbitMqAsync(CancellationToken cancellationToken = default) => Run("unblock-rabbitmq", cancellationToken);
+    public async Task UnblockRabbitMqAsync(CancellationToken cancellationToken = default)
+    {
+        if (blocked) await Run("unblock-rabbitmq", cancellationToken);
+        blocked = false;
+    }
 
     /// <summary>Writes a backup of a database (pg_dump), whoever uses it meanwhile.</summary>
     /// <param name="database">Its name.</param>

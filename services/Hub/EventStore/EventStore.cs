@@ -17,7 +17,7 @@ internal static class EventStore
     {
         var connectionString = builder.Configuration.GetConnectionString("Hub")
             ?? throw new InvalidOperationException("The setting ConnectionStrings:Hub (a PostgreSQL connection string) is missing: give it as the environment variable ConnectionStrings__Hub.");
-        builder.Services.AddSingleton(NpgsqlDataSource.Create(connectionString));
+        builder.Services.AddSingleton(NpgsqlDataSource.Create(WithoutIdleTransactions(connectionString)));
         builder.Services.AddMarten(Configure).UseLightweightSessions().UseNpgsqlDataSource();
         builder.Services.AddSingleton<StoreSchema>();
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreSchema>());
@@ -27,6 +27,17 @@ internal static class EventStore
         builder.Services.AddHostedService(services => services.GetRequiredService<Projector>());
         builder.Services.AddHealthChecks().AddCheck<StoreSchema>("event store", tags: [Defaults.Ready]);
         return builder;
+    }
+
+    /// <summary>
+    /// A node that is frozen in the middle of a transaction loses it, and the locks that other nodes wait for with it. Options
+    /// that the administrator gave stay as they are.
+    /// </summary>
+    public static string WithoutIdleTransactions(string? connectionString)
+    {
+        var connection = new NpgsqlConnectionStringBuilder(connectionString);
+        connection.Options ??= "-c idle_in_transaction_session_timeout=10000";
+        return connection.ConnectionString;
     }
 
     /// <summary>How events are stored: one stream per record, named as in the catalogue, without personal data.</summary>

@@ -29,7 +29,7 @@ internal sealed partial class Projector : BackgroundService
         (_schema, _clock, _logger) = (schema, clock, logger);
         _running = [.. projections.Select(projection => new Running(projection))];
         // A session of its own: one that went back to a pool would keep the lock.
-        _session = new NpgsqlConnectionStringBuilder(configuration.GetConnectionString("Hub")) { Pooling = false, KeepAlive = 10 }.ConnectionString;
+        _session = new NpgsqlConnectionStringBuilder(EventStore.WithoutIdleTransactions(configuration.GetConnectionString("Hub"))) { Pooling = false, KeepAlive = 10 }.ConnectionString;
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -64,11 +64,13 @@ internal sealed partial class Projector : BackgroundService
     {
         await using var attempt = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session);
         if ((bool)(await attempt.ExecuteScalarAsync(cancellation))!) return true;
+        // A session that works on a long statement, or began one a moment ago, is no frozen node's.
         await using var end = new NpgsqlCommand($"""
-            SELECT pg_terminate_backend(pid) FROM pg_locks
+            SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
             WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = {LockKey} AND objsubid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND (SELECT max(at) FROM replay.sign_of_life) < clock_timestamp() - $1
+                AND greatest((SELECT max(at) FROM replay.sign_of_life), state_change) < clock_timestamp() - $1
+                AND (state <> 'active' OR wait_event = 'ClientWrite')
             """, session);
         end.Parameters.Add(new() { Value = s_silence });
         await end.ExecuteNonQueryAsync(cancellation);

@@ -14,7 +14,7 @@ public sealed class DiskTests(FaultServers servers, ITestOutputHelper output)
         SmallDisk? disk = null;
         // Nothing kept free: the disk is full indeed when the journal meets it.
         await using var scenario = await Scenario.StartAsync(
-            servers, output, deployment => disk = new SmallDisk(64, deployment.DataOf(0)), ("Journal__MinFreeDisk", "0"));
+            servers.Servers, output, deployment => disk = new SmallDisk(64, deployment.DataOf(0)), ("Journal__MinFreeDisk", "0"));
         using var mounted = disk!;
         scenario.Sender.SendUpTo(2_000);
         await scenario.Sender.HasAcceptedAsync(2_000);

@@ -30,7 +30,7 @@ public sealed class KillTests(FaultServers servers, ITestOutputHelper output)
     [Fact]
     public async Task Given_25_communes_that_send_50000_events_When_every_part_and_pair_is_killed_Then_all_is_there_once_and_in_order_and_soon()
     {
-        await using var scenario = await Scenario.StartAsync(servers, output);
+        await using var scenario = await Scenario.StartAsync(servers.Servers, output);
         const int Each = Events / 12 / 25 * 25;
         foreach (var (number, outage) in s_outages.Index())
             await OutageAsync(scenario, outage, number * Each, Each);
@@ -47,7 +47,7 @@ public sealed class KillTests(FaultServers servers, ITestOutputHelper output)
         output.WriteLine($"seed {seed}");
         var chance = new Random(seed);
         var clock = Stopwatch.StartNew();
-        await using var scenario = await Scenario.StartAsync(servers, output);
+        await using var scenario = await Scenario.StartAsync(servers.Servers, output);
         var sent = 0;
         while (clock.Elapsed.TotalMinutes < SoakFactAttribute.Setting("SOAK_MINUTES"))
         {

@@ -38,13 +38,13 @@ internal sealed class Scenario : IAsyncDisposable
     /// <param name="prepare">Is done before the services start.</param>
     /// <param name="settings">Further settings of the services.</param>
     public static async Task<Scenario> StartAsync(
-        FaultServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null, params (string Name, string Value)[] settings)
+        PrivateServers servers, ITestOutputHelper output, Action<Deployment>? prepare = null, params (string Name, string Value)[] settings)
     {
         var connectors = Deployment.CommunesOf(Some.BretagneRomantique).Chunk(9).ToArray();
         var deployment = await Deployment.CreateAsync(
-            servers.Servers, settings.ToDictionary(setting => setting.Name, setting => (string?)setting.Value), Some.BretagneRomantique, connectors);
+            servers, settings.ToDictionary(setting => setting.Name, setting => (string?)setting.Value), Some.BretagneRomantique, connectors);
         prepare?.Invoke(deployment);
-        return new Scenario(servers.Servers, await deployment.StartAsync(), output);
+        return new Scenario(servers, await deployment.StartAsync(), output);
     }
 
     /// <summary>
@@ -66,6 +66,20 @@ internal sealed class Scenario : IAsyncDisposable
             s_patience);
         _output.WriteLine($"{_clock.Elapsed:mm\\:ss} {what}: {accepted.Values.Sum()} events in the figures {clock.Elapsed.TotalSeconds:0.0} s after the part was back");
         Assert.True(clock.Elapsed <= s_recovery, $"{what}: recovery took {clock.Elapsed.TotalSeconds:0} s after the part was back, more than {s_recovery.TotalSeconds} s");
+    }
+
+    /// <summary>
+    /// Waits until events that are accepted from now on are in the figures, and all before them; events must be on their way.
+    /// </summary>
+    /// <param name="what">What happened just now.</param>
+    /// <param name="limit">How long it may take.</param>
+    public async Task GoesOnAsync(string what, TimeSpan limit)
+    {
+        var clock = Stopwatch.StartNew();
+        var accepted = Sender.Accepted;
+        await Eventually.Is(async () => (await BirthsAsync()).Values.Sum(), births => births > accepted, s_patience, $"{what}: more than {accepted} events in the figures");
+        _output.WriteLine($"{_clock.Elapsed:mm\\:ss} {what}: events accepted since in the figures after {clock.Elapsed.TotalSeconds:0.0} s");
+        Assert.True(clock.Elapsed <= limit, $"{what}: it went on after {clock.Elapsed.TotalSeconds:0} s, more than {limit.TotalSeconds} s");
     }
 
     /// <summary>The software sends the rest; then everything is there, once, in order and nowhere else.</summary>

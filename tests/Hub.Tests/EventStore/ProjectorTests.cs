@@ -1,0 +1,169 @@
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.CivilRecords;
+using Intercommunalite.Contracts.Payments;
+using Intercommunalite.Hub.CivilRecords;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Testing;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+using Xunit;
+
+namespace Intercommunalite.Hub.Tests.EventStore;
+
+/// <summary>Projections run on one node at a time, see every event once and in order, and stand still only at what cannot be applied.</summary>
+public sealed class ProjectorTests : IAsyncLifetime
+{
+    private const string Lock = "pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objid = 1870243 AND datname = current_database()";
+    private const string Births = "SELECT sum(births) FROM civil_records.indicator WHERE basis = 'registration'";
+    private const string Position = "SELECT last_seq_id FROM hub.mt_event_progression WHERE name = 'civil-records:All'";
+
+    private readonly HubStore _hub = new();
+    private readonly List<Projector> _nodes = [];
+
+    public async Task InitializeAsync()
+    {
+        await _hub.InitializeAsync();
+        await _hub.Services.GetRequiredService<StoreSchema>().StartAsync(CancellationToken.None);
+    }
+
+    public async Task DisposeAsync()
+    {
+        foreach (var node in _nodes) await node.StopAsync(CancellationToken.None);
+        await _hub.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Given_two_nodes_When_the_one_that_projects_loses_its_session_or_stops_Then_one_goes_on_and_every_event_counts_once()
+    {
+        var first = await StartAsync("first");
+        await Eventually.Equal("first", LeaderAsync);
+        await StartAsync("second");
+        await BirthsAsync(3);
+        await Eventually.Equal("3", () => OneAsync(Births));
+
+        Assert.Equal("True", await OneAsync($"SELECT pg_terminate_backend(pid) FROM {Lock} AND granted"));
+        await BirthsAsync(3);
+        await Eventually.Equal("6", () => OneAsync(Births));
+
+        await first.StopAsync(CancellationToken.None);
+        await Eventually.Equal("second", LeaderAsync);
+        await BirthsAsync(3);
+        await Eventually.Equal("9", () => OneAsync(Births));
+    }
+
+    [Fact]
+    public async Task Given_a_node_that_froze_before_it_gave_any_sign_of_life_When_it_stays_silent_Then_another_takes_over()
+    {
+        await using var frozen = new NpgsqlConnection(ConnectionString("frozen"));
+        await frozen.OpenAsync();
+        await using (var take = new NpgsqlCommand("SELECT pg_advisory_lock(1870243)", frozen)) await take.ExecuteNonQueryAsync();
+        await BirthsAsync(1);
+
+        await StartAsync("other");
+
+        await Eventually.Equal("other", LeaderAsync);
+        await Eventually.Equal("1", () => OneAsync(Births));
+    }
+
+    [Fact]
+    public async Task Given_a_page_being_applied_When_another_node_moves_the_projection_meanwhile_Then_the_page_fails_and_changes_nothing()
+    {
+        await BirthsAsync(1);
+        await _hub.ProjectAsync();
+        await BirthsAsync(2);
+        await using var other = await _hub.Database.OpenConnectionAsync();
+        await using var transaction = await other.BeginTransactionAsync();
+        await using (var move = new NpgsqlCommand("UPDATE hub.mt_event_progression SET last_seq_id = 2 WHERE name = 'civil-records:All'", other))
+            await move.ExecuteNonQueryAsync();
+
+        await using var connection = await _hub.Database.OpenConnectionAsync();
+        var page = _hub.Projections.Single(projection => projection.Name == IndicatorsProjection.ProjectionName).AdvanceAsync(connection, 10, CancellationToken.None);
+        await WaitsAsync("transactionid");
+        await transaction.CommitAsync();
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => page);
+        Assert.Equal("2", await OneAsync(Position));
+        Assert.Equal("1", await OneAsync(Births));
+        Assert.Equal("1", await OneAsync("SELECT count(*) FROM civil_records.act"));
+    }
+
+    [Fact]
+    public async Task Given_an_append_that_is_not_committed_When_another_one_comes_Then_it_waits_so_that_no_later_position_is_seen_first()
+    {
+        var earlier = HubStore.Incoming(HubStore.Event(new BirthRegistered(PartialDate.Parse("2026-11-20"), "1"), "earlier"), Guid.NewGuid(), 1);
+        await using var connection = await _hub.Database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.AppendEvents([earlier.Read!]);
+        await batch.ExecuteNonQueryAsync();
+
+        var later = _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2026-11-20"), "2"), "later", HubStore.Tinteniac);
+        await WaitsAsync("advisory");
+        await _hub.ProjectAsync();
+        Assert.Equal("-", await OneAsync(Births));
+        Assert.False(later.IsCompleted);
+        await transaction.CommitAsync();
+        await later;
+
+        await _hub.ProjectAsync();
+        Assert.Equal("2", await OneAsync(Births));
+        Assert.Equal(
+            ["1 35085/civil-records/earlier", "2 35337/civil-records/later"], await _hub.RowsAsync("SELECT seq_id, stream_id FROM hub.mt_events ORDER BY seq_id"));
+    }
+
+    [Fact]
+    public async Task Given_an_event_that_cannot_be_applied_When_it_is_mended_Then_its_projection_goes_on_by_itself_and_the_others_never_stopped()
+    {
+        await BirthsAsync(20);
+        var broken = (await _hub.RowsAsync("SELECT max(seq_id) FROM hub.mt_events")).Single();
+        await BirthsAsync(20);
+        await _hub.ArriveAsync(new InvoiceIssued(Slug.Parse("canteen"), new Cents(500), new DateOnly(2026, 11, 20)), "invoice");
+        var end = (await _hub.RowsAsync("SELECT max(seq_id) FROM hub.mt_events")).Single();
+        await _hub.RowsAsync($"CREATE TABLE mended AS SELECT data FROM hub.mt_events WHERE seq_id = {broken}");
+        await _hub.RowsAsync($"UPDATE hub.mt_events SET data = '{{\"date\": 7}}' WHERE seq_id = {broken}");
+
+        await StartAsync("node");
+
+        await Eventually.Equal(IndicatorsProjection.ProjectionName, () => OneAsync("SELECT string_agg(projection, ' ') FROM replay.pause"));
+        Assert.Contains("date", await OneAsync("SELECT reason FROM replay.pause"), StringComparison.Ordinal);
+        Assert.Equal("19", await OneAsync(Births));
+        Assert.Equal($"{long.Parse(broken, System.Globalization.CultureInfo.InvariantCulture) - 1}", await OneAsync(Position));
+        await Eventually.Equal($"{end} {end}", () => OneAsync("SELECT string_agg(last_seq_id::text, ' ') FROM hub.mt_event_progression WHERE name IN ('payments:All', 'schools:All')"));
+
+        await _hub.RowsAsync($"UPDATE hub.mt_events SET data = (SELECT data FROM mended) WHERE seq_id = {broken}");
+        await Eventually.Equal(end, () => OneAsync(Position));
+        Assert.Equal("40", await OneAsync(Births));
+        await Eventually.Equal("0", () => OneAsync("SELECT count(*) FROM replay.pause"));
+
+        Assert.True(await RebuildRequests.AskAsync(_hub.Database, IndicatorsProjection.ProjectionName, CancellationToken.None));
+        await Eventually.Equal("completed", () => OneAsync("SELECT state FROM replay.rebuild"));
+        Assert.Equal("40", await OneAsync(Births));
+    }
+
+    private async Task BirthsAsync(int count)
+    {
+        for (var number = 0; number < count; number++) await _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2026-11-20"), "1"), Guid.NewGuid().ToString());
+    }
+
+    private async Task<string> OneAsync(string sql) => (await _hub.RowsAsync(sql)).SingleOrDefault() ?? "-";
+
+    private Task<string> LeaderAsync() => OneAsync($"SELECT application_name FROM {Lock} AND granted");
+
+    private Task WaitsAsync(string lockType) =>
+        Eventually.Equal("1", () => OneAsync($"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = '{lockType}'"));
+
+    private string ConnectionString(string node) =>
+        new NpgsqlConnectionStringBuilder(_hub.Services.GetRequiredService<IConfiguration>().GetConnectionString("Hub")) { ApplicationName = node, Pooling = false }.ConnectionString;
+
+    private async Task<Projector> StartAsync(string node)
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["ConnectionStrings:Hub"] = ConnectionString(node) }).Build();
+        var projector = new Projector(
+            _hub.Projections, _hub.Services.GetRequiredService<StoreSchema>(), configuration, TimeProvider.System, NullLogger<Projector>.Instance);
+        _nodes.Add(projector);
+        await projector.StartAsync(CancellationToken.None);
+        return projector;
+    }
+}
