@@ -10,7 +10,8 @@ public sealed class AlertRulesTests
 
     // A journal in good order.
     private static readonly JournalStatus s_journal = new(
-        "35085", Guid.NewGuid(), 40, null, s_now.AddHours(-2), 40, 0, 40, null, s_now.AddDays(-100), s_now.AddSeconds(-10), Superseded: false) { LongestPause = TimeSpan.FromDays(2) };
+        "35085", Guid.NewGuid(), 40, null, s_now.AddHours(-2), 40, 0, 40, null, s_now.AddDays(-100), s_now.AddSeconds(-10), Superseded: false)
+    { LongestPause = TimeSpan.FromDays(2) };
 
     private static IReadOnlyList<string> Alerts(JournalStatus journal, DateTimeOffset? listening = null) =>
         [.. AlertRules.Of(journal, s_options, listening ?? s_now.AddDays(-50), s_now).Select(alert => $"{alert.Alert} {(s_now - alert.Since).TotalMinutes:F0}")];
