@@ -46,6 +46,35 @@ public sealed class AlertsTests
     }
 
     [Fact]
+    public async Task Given_a_connector_that_dies_before_all_is_sent_Then_the_hub_knows_how_much_is_missing_and_since_when()
+    {
+        const int all = 6_000;
+        await using var deployment = await Deployment.CreateAsync(s_settings, Some.BretagneRomantique, [Some.Combourg]);
+        await deployment.Connectors[0].StartAsync();
+        var before = DateTimeOffset.UtcNow.AddSeconds(-1);
+        using var posted = await deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, all));
+        using (var client = new HttpClient { BaseAddress = deployment.Connectors[0].Address })
+        {
+            // As far ahead as it goes without a hub.
+            await Eventually.Is(
+                async () => (int)(await client.GetFromJsonAsync<JsonNode>(new Uri($"/communes/{Some.Combourg}/journal", UriKind.Relative)))!["publishedThrough"]!,
+                published => published >= 4_000);
+        }
+
+        deployment.Connectors[0].Kill();
+        await deployment.Hub.StartAsync();
+        var item = await Eventually.Is(
+            async () => (await deployment.GetAsync("/api/v1/ingestion"))["items"]!.AsArray().Single()!, item => Kinds(item!).Contains("unreceived", StringComparison.Ordinal));
+        Assert.Equal(all, (int)item!["lastPosition"]!);
+        Assert.InRange((int)item["unreceived"]!, 1, all - 4_000);
+        Assert.InRange((DateTimeOffset)item["oldestUnreceivedAt"]!, before, DateTimeOffset.UtcNow);
+
+        await deployment.Connectors[0].StartAsync();
+        await deployment.HasEventsAsync(all);
+        await AlertsAsync(deployment, Some.Combourg);
+    }
+
+    [Fact]
     public async Task Given_events_that_are_missing_and_one_that_is_refused_Then_they_are_alerts_until_they_come_and_are_mended()
     {
         var settings = new Dictionary<string, string?>(s_settings) { ["Alerts__UnheardAge"] = "01:00:00" };
