@@ -12,7 +12,10 @@ namespace Intercommunalite.Contracts.Bus;
 /// not one that went another way (restored from an older copy); null at the beginning, or when that event is deleted.
 /// </param>
 /// <param name="Events">CloudEvents as accepted, 1 to <see cref="MaxEvents"/>.</param>
-public sealed record JournalSegment(string Commune, Guid Journal, long FirstPosition, Guid? Before, JournalEvents Events)
+/// <param name="Last">Last position of the journal when the message was published, by which the hub knows what is still to come; 0 when not said.</param>
+/// <param name="AcceptedAt">When the connector accepted the first of the events; null when not said.</param>
+public sealed record JournalSegment(
+    string Commune, Guid Journal, long FirstPosition, Guid? Before, JournalEvents Events, long Last = 0, DateTimeOffset? AcceptedAt = null)
 {
     /// <summary>Most events in a message.</summary>
     public const int MaxEvents = 200;

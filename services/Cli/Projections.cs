@@ -3,7 +3,7 @@ using System.CommandLine;
 namespace Intercommunalite.Cli;
 
 /// <summary>A projection as the hub shows it.</summary>
-internal sealed record Projection(string Name, long Position, long HighWater, long Lag, string State, string? Error, Rebuild? Rebuild);
+internal sealed record Projection(string Name, long Position, long HighWater, long Lag, double LagSeconds, string State, DateTimeOffset? PausedSince, string? Error, Rebuild? Rebuild);
 
 /// <summary>The last rebuild of a projection.</summary>
 internal sealed record Rebuild(string State, long Position, long Target, string? Error);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json.Serialization;
 using Intercommunalite.Contracts.Territories;
 
 namespace Intercommunalite.Cli;
@@ -12,11 +13,17 @@ internal static class Status
 
     private sealed record Page<T>(long? Position, IReadOnlyList<T> Items);
 
+    private sealed record Received(long? Position, IReadOnlyList<Ingested> Items, IReadOnlyList<string>? NeverSent);
+
     private sealed record Ingested(
-        string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset? LastReceivedAt, long Events, long Quarantined);
+        string Commune, Guid Journal, long ReceivedThrough, DateTimeOffset? LastReceivedAt, long Events, long Quarantined,
+        long LastPosition, long Unreceived, DateTimeOffset? OldestUnreceivedAt, DateTimeOffset? BegunAt, DateTimeOffset? HeardAt, bool Superseded,
+        IReadOnlyList<Alert>? Alerts);
+
+    private sealed record Alert([property: JsonPropertyName("alert")] string Kind, DateTimeOffset Since, string Detail);
 
     private sealed record JournalState(
-        Guid Journal, long LastPosition, long PublishedThrough, long ReceivedThrough, DateTimeOffset? OldestUnreceivedAt);
+        Guid Journal, long LastPosition, long PublishedThrough, long ReceivedThrough, DateTimeOffset? OldestUnreceivedAt, bool? Accepting, string? Reason);
 
     private sealed record JournalOf(string Commune, string Connector, JournalState? State, string? Error);
 
@@ -24,6 +31,7 @@ internal static class Status
         Territory Territory,
         long? Position,
         IReadOnlyList<Ingested> Ingestion,
+        IReadOnlyList<string> NeverSent,
         IReadOnlyList<Projection> Projections,
         IReadOnlyList<JournalOf> Journals)
     {
@@ -65,12 +73,12 @@ internal static class Status
     private static async Task<Report> AskAsync(Web web, Uri hub, Uri[] connectors, CancellationToken cancellation)
     {
         var territory = web.GetAsync<Territory>(hub, "/api/v1/territory", cancellation);
-        var ingestion = web.GetAsync<Page<Ingested>>(hub, "/api/v1/ingestion", cancellation);
+        var ingestion = web.GetAsync<Received>(hub, "/api/v1/ingestion", cancellation);
         var projections = web.GetAsync<Page<Projection>>(hub, "/api/v1/admin/projections", cancellation);
         var journals = Task.WhenAll(connectors.Select(connector => JournalsAsync(web, connector, cancellation)));
         await Task.WhenAll(territory, ingestion, projections, journals);
         return new Report(
-            await territory, (await ingestion).Position, (await ingestion).Items, (await projections).Items,
+            await territory, (await ingestion).Position, (await ingestion).Items, (await ingestion).NeverSent ?? [], (await projections).Items,
             [.. (await journals).SelectMany(all => all).OrderBy(journal => journal.Commune, StringComparer.Ordinal)]);
     }
 
@@ -115,10 +123,12 @@ internal static class Status
                 Name(one.Commune), one.Journal.ToString("N")[..8],
                 $"{one.ReceivedThrough:N0}", $"{one.Events:N0}", $"{one.Quarantined:N0}", Ago(one.LastReceivedAt, now),
             }));
+        if (report.NeverSent.Count > 0) terminal.Write($"Nothing yet from {string.Join(", ", report.NeverSent.Select(Name))}");
         terminal.WriteTable(
             "Projections",
-            ["Projection", "State", "Position#", "Behind#", "Error"],
-            report.Projections.Select(one => new[] { one.Name, one.State, $"{one.Position:N0}", $"{one.Lag:N0}", one.Error ?? "" }));
+            ["Projection", "State", "Position#", "Behind#", "For#", "Error"],
+            report.Projections.Select(one => new[] { one.Name, one.State, $"{one.Position:N0}", $"{one.Lag:N0}", Length(TimeSpan.FromSeconds(one.LagSeconds)), one.Error ?? "" }));
+        WriteAlerts(report, terminal, Name, now);
         if (report.Journals.Count == 0) return;
         terminal.WriteTable(
             "Journals of the communes",
@@ -133,12 +143,26 @@ internal static class Status
                 : [Name(one.Commune), one.Connector, "no answer", "", "", "", ""]));
     }
 
-    private static string Ago(DateTimeOffset? then, DateTimeOffset now) => then is not { } instant ? "" : (now - instant) switch
+    // What the hub reports of the communes and its projections, and the connectors of their journals, in one list.
+    private static void WriteAlerts(Report report, Terminal terminal, Func<string, string> name, DateTimeOffset now)
     {
-        { TotalSeconds: < 1 } => "now",
-        { TotalMinutes: < 2 } age => $"{age.TotalSeconds:F0} s ago",
-        { TotalHours: < 2 } age => $"{age.TotalMinutes:F0} min ago",
-        { TotalDays: < 2 } age => $"{age.TotalHours:F0} h ago",
-        var age => $"{age.TotalDays:F0} days ago",
+        var alerts = report.Ingestion.SelectMany(one => (one.Alerts ?? []).Select(alert => (Of: name(one.Commune), alert.Kind, Since: (DateTimeOffset?)alert.Since, alert.Detail)))
+            .Concat(report.Projections.Where(one => one.State == "paused").Select(one => (Of: one.Name, Kind: "paused", Since: one.PausedSince, Detail: one.Error ?? "")))
+            .Concat(report.Journals.Where(one => one.State is { Accepting: false })
+                .Select(one => (Of: name(one.Commune), Kind: "not-accepting", Since: (DateTimeOffset?)null, Detail: one.State!.Reason ?? "")))
+            .ToList();
+        if (alerts.Count == 0) return;
+        terminal.WriteTable("To look at", ["Of", "Alert", "Since#", "Detail"], alerts.Select(alert => new[] { alert.Of, alert.Kind, Ago(alert.Since, now), alert.Detail }));
+    }
+
+    private static string Ago(DateTimeOffset? then, DateTimeOffset now) => then is not { } instant ? "" : Length(now - instant) is { Length: > 0 } length ? $"{length} ago" : "now";
+
+    private static string Length(TimeSpan time) => time switch
+    {
+        { TotalSeconds: < 1 } => "",
+        { TotalMinutes: < 2 } => $"{time.TotalSeconds:F0} s",
+        { TotalHours: < 2 } => $"{time.TotalMinutes:F0} min",
+        { TotalDays: < 2 } => $"{time.TotalHours:F0} h",
+        _ => $"{time.TotalDays:F0} days",
     };
 }

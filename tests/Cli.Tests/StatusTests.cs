@@ -17,7 +17,29 @@ public class StatusTests
         });
         app.MapGet("/api/v1/admin/projections", () => new
         {
-            items = new[] { new { name = "civil-records", position = 1200, highWater = 1234, lag = 34, state = "running", error = (string?)null, rebuild = (object?)null } },
+            items = new[] { new { name = "civil-records", position = 1200, highWater = 1234, lag = 34, lagSeconds = 12.25, state = "running", error = (string?)null, rebuild = (object?)null } },
+        });
+    });
+
+    private static Task<FakeServer> WorriedHubAsync() => FakeServer.StartAsync(app =>
+    {
+        app.MapGet("/api/v1/territory", () => new { siren = "243500733", name = "CC Bretagne Romantique", kind = "CC", communes = Array.Empty<object>() });
+        app.MapGet("/api/v1/ingestion", () => new
+        {
+            position = 1234,
+            items = new[]
+            {
+                new
+                {
+                    commune = "35085", journal = s_journal, receivedThrough = 40, lastReceivedAt = "2026-11-24T08:58:00Z", events = 39, quarantined = 1, lastPosition = 45, unreceived = 5,
+                    alerts = new[] { new { alert = "unreceived", since = "2026-11-24T08:30:00Z", detail = "5 events have not arrived." } },
+                },
+            },
+            neverSent = new[] { "35337" },
+        });
+        app.MapGet("/api/v1/admin/projections", () => new
+        {
+            items = new[] { new { name = "schools", position = 1200, highWater = 1234, lag = 34, lagSeconds = 12.25, state = "paused", pausedSince = "2026-11-24T08:50:00Z", error = "no (such) level" } },
         });
     });
 
@@ -41,6 +63,31 @@ public class StatusTests
         Assert.Matches(@"civil-records +running +1,200 +34", run.Out);
         Assert.Matches(@"35085 Combourg +http\S+ +01890a5d +45 +44 +40 +30 s ago", run.Out);
         Assert.Empty(run.Error);
+    }
+
+    [Fact]
+    public async Task Given_alerts_When_asked_for_the_status_Then_they_are_in_one_list_and_the_exit_code_is_that_of_success()
+    {
+        await using var hub = await WorriedHubAsync();
+        await using var connector = await FakeServer.StartAsync(app =>
+        {
+            app.MapGet("/communes", () => new { communes = new[] { "35085" } });
+            app.MapGet("/communes/35085/journal", () => new { journal = s_journal, lastPosition = 45, publishedThrough = 44, receivedThrough = 40, accepting = false, reason = "The disk is full." });
+        });
+
+        var run = await Command.RunAsync("status", "--hub", hub.Address, "--connectors", connector.Address);
+        var json = (await Command.RunAsync("status", "--json", "--hub", hub.Address, "--connectors", connector.Address)).Json;
+
+        Assert.Equal(0, run.ExitCode);
+        Assert.Contains("Nothing yet from 35337 Tinténiac", run.Out, StringComparison.Ordinal);
+        Assert.Matches(@"schools +paused +1,200 +34 +12 s +no \(such\) level", run.Out);
+        Assert.Matches(@"To look at[\s\S]*35085 Combourg +unreceived +30 min ago +5 events have not arrived\.", run.Out);
+        Assert.Matches(@"To look at[\s\S]*schools +paused +10 min ago +no \(such\) level", run.Out);
+        Assert.Matches(@"To look at[\s\S]*35085 Combourg +not-accepting +The disk is full\.", run.Out);
+        Assert.Equal("unreceived", json.GetProperty("ingestion")[0].GetProperty("alerts")[0].GetProperty("alert").GetString());
+        Assert.Equal("35337", json.GetProperty("neverSent")[0].GetString());
+        Assert.Equal(12.25, json.GetProperty("projections")[0].GetProperty("lagSeconds").GetDouble());
+        Assert.False(json.GetProperty("journals")[0].GetProperty("state").GetProperty("accepting").GetBoolean());
     }
 
     [Fact]

@@ -36,6 +36,7 @@ public sealed class TelemetryTests
         string[] meters =
         [
             "hub.events.accepted", "hub.events.published", "hub.events.received", "hub.events.quarantined", "hub.quarantine.kept", "hub.projection.lag", "hub.journal.size",
+            "hub.ingestion.unreceived", "hub.ingestion.oldest_unreceived", "hub.ingestion.silence", "hub.alerts", "hub.projection.lag_seconds", "hub.projection.paused",
         ];
         await Eventually.Is(() => meters.Where(meter => !collector.Metrics.Contains(meter)).ToList(), missing => missing.Count == 0);
         Assert.DoesNotContain("NOM-DE-PERSONNE", collector.Everything, StringComparison.Ordinal);

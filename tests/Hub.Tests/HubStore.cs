@@ -42,6 +42,11 @@ public sealed class HubStore : IAsyncLifetime
 
     internal IServiceProvider Services => _hub.Services;
 
+    internal string ConnectionString => _database.ConnectionString;
+
+    /// <summary>The journals by way of other connections.</summary>
+    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>());
+
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
 
     public async Task InitializeAsync()
@@ -79,6 +84,10 @@ public sealed class HubStore : IAsyncLifetime
         _last[place] = _last.GetValueOrDefault(place) + 1;
         return StoreAsync(Incoming(Event(data, subject, place), _journal, _last[place]));
     }
+
+    /// <summary>The same as a connector sends it that says how long its journal is, and when it accepted the event.</summary>
+    internal static IncomingEvent Incoming(CloudEvent envelope, Guid journal, long position, long last, DateTimeOffset acceptedAt) =>
+        Incoming(envelope, journal, position) with { Last = last, AcceptedAt = acceptedAt };
 
     internal static IncomingEvent Incoming(CloudEvent envelope, Guid journal, long position) => Incoming(
         JsonSerializer.SerializeToElement(envelope with { Journal = journal, Position = position }, ContractJson.Options), journal, position, envelope.Source.Commune);

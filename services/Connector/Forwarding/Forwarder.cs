@@ -164,7 +164,10 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         limit.CancelAfter(options.ConfirmTimeout);
         var first = events[0].Position;
-        await bus.Publish(new JournalSegment(journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), JournalEvents.OfUtf8([.. events.Select(stored => stored.Json)])), limit.Token);
+        var segment = new JournalSegment(
+            journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), JournalEvents.OfUtf8([.. events.Select(stored => stored.Json)]),
+            journal.Last, events[0].AcceptedAt);
+        await bus.Publish(segment, limit.Token);
         s_published.Add(events.Count, new KeyValuePair<string, object?>("commune", journal.Commune.ToString()));
     }
 

@@ -16,7 +16,8 @@ internal sealed record Posted(string Id, long Position, bool Duplicate);
 /// <summary>A stored event, ready for the bus.</summary>
 /// <param name="Position">Its position.</param>
 /// <param name="Json">The CloudEvent in UTF-8, with journal and position.</param>
-internal readonly record struct StoredEvent(long Position, byte[] Json);
+/// <param name="AcceptedAt">When it was accepted.</param>
+internal readonly record struct StoredEvent(long Position, byte[] Json, DateTimeOffset AcceptedAt);
 
 /// <summary>
 /// The events of one commune that were accepted, in order, on disk (SQLite, write-ahead log, synchronous FULL). Concurrent
@@ -127,7 +128,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
     {
         using var connection = OpenConnection();
         using var command = connection.CreateCommand();
-        command.CommandText = "SELECT position, json FROM event WHERE position >= $from ORDER BY position LIMIT $limit";
+        command.CommandText = "SELECT position, json, accepted_at FROM event WHERE position >= $from ORDER BY position LIMIT $limit";
         command.Parameters.AddWithValue("$from", from);
         command.Parameters.AddWithValue("$limit", maxEvents);
         using var reader = command.ExecuteReader();
@@ -139,7 +140,7 @@ internal sealed class CommuneJournal : IAsyncDisposable
             var json = Placed(reader.GetFieldValue<byte[]>(1), position);
             bytes += json.Length;
             if (events.Count > 0 && bytes > maxBytes) break;
-            events.Add(new StoredEvent(position, json));
+            events.Add(new StoredEvent(position, json, DateTimeOffset.FromUnixTimeMilliseconds(reader.GetInt64(2))));
         }
 
         return events;

@@ -25,7 +25,12 @@ internal static class EventStore
         builder.Services.AddHostedService(services => services.GetRequiredService<Positions>());
         builder.Services.AddSingleton<Projector>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Projector>());
-        builder.Services.AddHealthChecks().AddCheck<StoreSchema>("event store", tags: [Defaults.Ready]);
+        builder.Services.AddSingleton(builder.Configuration.GetSection("Health").Get<HealthOptions>() ?? new HealthOptions());
+        builder.Services.AddSingleton<ProjectionStates>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ProjectionStates>());
+        builder.Services.AddHealthChecks()
+            .AddCheck<StoreSchema>("event store", tags: [Defaults.Ready])
+            .AddCheck<ProjectionStates>("projections", tags: [Defaults.Ready]);
         return builder;
     }
 

@@ -16,10 +16,14 @@ internal static class Configuration
     {
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         builder.Services.AddSingleton<Journals>();
+        builder.Services.AddSingleton(builder.Configuration.GetSection("Alerts").Get<AlertOptions>() ?? new AlertOptions());
+        builder.Services.AddSingleton<JournalWatch>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<JournalWatch>());
         builder.Services.AddSingleton<Quarantine>();
         builder.Services.AddSingleton<UndecipherableMessages>();
         builder.Services.AddSingleton<Ingestion>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ingestion>());
+        builder.Services.AddHealthChecks().AddCheck<IngestionHealth>("ingestion", tags: [Defaults.Ready]);
         return builder.AddBus(
             consumers => consumers.AddConsumer<SegmentConsumer>(),
             (context, broker) => broker.ReceiveEndpoint(BusNames.IngestionQueue, endpoint =>
@@ -41,9 +45,12 @@ internal static class Configuration
 
     public static RouteGroupBuilder MapIngestion(this RouteGroupBuilder api)
     {
-        api.MapGet("ingestion", async (Journals journals, EventStore.Positions positions, CancellationToken cancellation) =>
-                new { position = positions.HighWater, items = await journals.AllAsync(cancellation) })
-            .WithName("Ingestion").WithSummary("How far the hub has each commune's journals");
+        api.MapGet("ingestion", async (JournalWatch watch, EventStore.Positions positions, CancellationToken cancellation) =>
+            {
+                var (items, neverSent) = await watch.LookAsync(cancellation);
+                return new { position = positions.HighWater, items, neverSent };
+            })
+            .WithName("Ingestion").WithSummary("How far the hub has each commune's journals, what to look at, and who never sent anything");
         return api.MapQuarantine();
     }
 }

@@ -16,6 +16,12 @@ namespace Intercommunalite.Hub.Ingestion;
 internal sealed record IncomingEvent(
     string Commune, Guid Journal, long Position, Guid? EventId, Guid? Before, JsonElement Json, CheckedEvent? Read, string? Refused)
 {
+    /// <summary>Last position of the journal when the event's segment was published, as far as was said.</summary>
+    public long Last { get; init; }
+
+    /// <summary>When the first event of its segment was accepted, where known; this one not earlier.</summary>
+    public DateTimeOffset? AcceptedAt { get; init; }
+
     /// <summary>The journal, as a key.</summary>
     public (string Commune, Guid Journal) JournalKey => (Commune, Journal);
 
@@ -29,7 +35,11 @@ internal sealed record IncomingEvent(
         {
             var json = segment.Events[index];
             var refused = EventReader.TryRead(json, commune, out var read, out var errors) ? null : string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}"));
-            events[index] = new(segment.Commune, segment.Journal, segment.FirstPosition + index, read?.EventId ?? CloudEvent.EventIdOf(json), before, json, read, refused);
+            events[index] = new(segment.Commune, segment.Journal, segment.FirstPosition + index, read?.EventId ?? CloudEvent.EventIdOf(json), before, json, read, refused)
+            {
+                Last = segment.Last,
+                AcceptedAt = segment.AcceptedAt,
+            };
             before = events[index].EventId;
         }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
@@ -26,6 +27,10 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 
     private readonly Channel<Arrival> _arrivals = Channel.CreateBounded<Arrival>(new BoundedChannelOptions(256) { SingleReader = true });
     private readonly Receiver _receiver = new();
+    private StrongBox<DateTimeOffset>? _storingSince;
+
+    /// <summary>Since when the events that this node stores now are being stored; null while it has none to store.</summary>
+    public DateTimeOffset? StoringSince => Volatile.Read(ref _storingSince)?.Value;
 
     /// <summary>Takes a segment; returns once whatever of it was to be stored is stored, or once it was dropped.</summary>
     public async Task ReceiveAsync(JournalSegment segment, CancellationToken cancellation)
@@ -46,7 +51,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                 var together = new List<Arrival>(_receiver.Held);
                 for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Events.Length)
                     together.Add(arrival);
+                Volatile.Write(ref _storingSince, new(clock.GetUtcNow()));
                 var ends = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stoppingToken);
+                Volatile.Write(ref _storingSince, null);
                 var settlement = _receiver.Settle(together, ends, clock.GetUtcNow());
                 foreach (var arrival in settlement.Ended) arrival.Done.SetResult();
                 foreach (var ((commune, journal), end) in ends.Where(end => end.Value.Forked)) LogForked(commune, journal, end.Through);
