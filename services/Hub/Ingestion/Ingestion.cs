@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
@@ -21,12 +22,14 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
 {
     private const int MaxEventsTogether = 4_000;
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_betweenReceipts = TimeSpan.FromMilliseconds(100);
 
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
 
     private readonly Channel<Arrival> _arrivals = Channel.CreateBounded<Arrival>(new BoundedChannelOptions(256) { SingleReader = true });
     private readonly Receiver _receiver = new();
+    private readonly ConcurrentDictionary<(string Commune, Guid Journal), JournalReceipt> _unsaid = new();
     private StrongBox<DateTimeOffset>? _storingSince;
 
     /// <summary>Since when the events that this node stores now are being stored; null while it has none to store.</summary>
@@ -46,23 +49,41 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             await schema.Applied.WaitAsync(stoppingToken);
             await AnnounceAsync(stoppingToken);
-            while (await ArrivedAsync(stoppingToken))
-            {
-                var together = new List<Arrival>(_receiver.Held);
-                for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Events.Length)
-                    together.Add(arrival);
-                Volatile.Write(ref _storingSince, new(clock.GetUtcNow()));
-                var ends = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stoppingToken);
-                Volatile.Write(ref _storingSince, null);
-                var settlement = _receiver.Settle(together, ends, clock.GetUtcNow());
-                foreach (var arrival in settlement.Ended) arrival.Done.SetResult();
-                foreach (var ((commune, journal), end) in ends.Where(end => end.Value.Forked)) LogForked(commune, journal, end.Through);
-                foreach (var receipt in settlement.Receipts) Answer(receipt);
-            }
+            await Task.WhenAll(IngestAsync(stoppingToken), SayAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             // Stopping: what is not acknowledged comes again.
+        }
+    }
+
+    private async Task IngestAsync(CancellationToken stopping)
+    {
+        while (await ArrivedAsync(stopping))
+        {
+            var together = new List<Arrival>(_receiver.Held);
+            for (var events = 0; events < MaxEventsTogether && _arrivals.Reader.TryRead(out var arrival); events += arrival.Events.Length)
+                together.Add(arrival);
+            Volatile.Write(ref _storingSince, new(clock.GetUtcNow()));
+            var ends = await StoreAsync(new IncomingEvents(together.SelectMany(arrival => arrival.Events)), stopping);
+            Volatile.Write(ref _storingSince, null);
+            var settlement = _receiver.Settle(together, ends, clock.GetUtcNow());
+            foreach (var arrival in settlement.Ended) arrival.Done.SetResult();
+            foreach (var ((commune, journal), end) in ends.Where(end => end.Value.Forked)) LogForked(commune, journal, end.Through);
+            foreach (var receipt in settlement.Receipts) Answer(receipt);
+        }
+    }
+
+    // What is said of a journal several times in a moment is said once: a receipt costs the broker as much as a segment.
+    private async Task SayAsync(CancellationToken stopping)
+    {
+        using var timer = new PeriodicTimer(s_betweenReceipts, clock);
+        while (await timer.WaitForNextTickAsync(stopping))
+        {
+            foreach (var journal in _unsaid.Keys)
+            {
+                if (_unsaid.TryRemove(journal, out var receipt)) _ = SendAsync(receipt);
+            }
         }
     }
 
@@ -140,7 +161,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     private void Answer(JournalReceipt receipt)
     {
         if (receipt.Resend) LogGap(receipt.Commune, receipt.Journal, receipt.ReceivedThrough + 1);
-        _ = SendAsync(receipt);
+        // A resend that was asked for meanwhile stays asked for: from where the journal is received by now.
+        _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, unsaid) => receipt with { Resend = receipt.Resend || unsaid.Resend });
     }
 
     // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it.
