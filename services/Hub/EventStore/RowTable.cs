@@ -34,7 +34,7 @@ internal sealed class RowTable<TRow>
         var columns = _properties.Select(Column).ToArray();
         _key = columns[..keyLength];
         var (all, key) = (string.Join(", ", columns), string.Join(", ", _key));
-// Key by key: a page of keys is little beside the table, which the planner does not know of a table that has just grown.
+        // Key by key: a page of keys is little beside the table, which the planner does not know of a table that has just grown.
         _load = $"SELECT r.* FROM {Given(keyLength)} CROSS JOIN LATERAL (SELECT {all} FROM {name} WHERE ({key}) = ({string.Join(", ", _key.Select(column => $"k.{column}"))}) OFFSET 0) r";
         var given = $"INSERT INTO {name} AS r ({all}) SELECT {string.Join(", ", _properties.Select(Value))} FROM {Given(columns.Length)} ON CONFLICT ({key}) DO ";
         _save = given + Sets(column => $"{column} = excluded.{column}");
