@@ -43,11 +43,11 @@ public static class Defaults
         builder.Services.AddOpenTelemetry()
             .ConfigureResource(resource => resource.AddService(serviceName, serviceNamespace: Telemetry.Name))
             .WithTracing(traces => traces
-                .AddSource(Telemetry.Name, "MassTransit", "Marten")
+                .AddSource(Telemetry.Name, "MassTransit")
                 .AddAspNetCoreInstrumentation(options => options.Filter = context => !context.Request.Path.StartsWithSegments("/health"))
                 .AddHttpClientInstrumentation())
             .WithMetrics(metrics => metrics
-                .AddMeter(Telemetry.Name, "MassTransit", "Marten")
+                .AddMeter(Telemetry.Name, "MassTransit")
                 .AddAspNetCoreInstrumentation()
                 .AddHttpClientInstrumentation()
                 .AddRuntimeInstrumentation())

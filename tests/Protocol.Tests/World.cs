@@ -171,7 +171,7 @@ internal sealed class World
                 continue;
             }
 
-            foreach (var (journal, end) in now) ends[journal] = end with { Forked = end.Forked || (ends.TryGetValue(journal, out var before) && before.Forked) };
+            Receiver.Merge(ends, now);
             work.Stored();
         }
 
@@ -349,7 +349,14 @@ internal sealed class World
         _queue.Add(message);
     }
 
-    private void Answer(JournalReceipt receipt) => _receipts.Add((_communes.Single(commune => commune.Code == receipt.Commune), receipt));
+    // A receipt may go in place of one that was not said yet.
+    private void Answer(JournalReceipt receipt)
+    {
+        var unsaid = _receipts.FindLastIndex(waiting => waiting.Receipt.Journal == receipt.Journal);
+        var commune = _communes.Single(commune => commune.Code == receipt.Commune);
+        if (unsaid >= 0 && _chance.Next(2) == 0) _receipts[unsaid] = (commune, Receiver.Merge(_receipts[unsaid].Receipt, receipt));
+        else _receipts.Add((commune, receipt));
+    }
 
     private Disk NewDisk()
     {

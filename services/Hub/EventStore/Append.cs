@@ -20,6 +20,17 @@ internal static class Append
 
     private const int LockKey = 1_870_244;
 
+    /// <summary>
+    /// SQL that ends a session which holds the lock and has for long been in the middle of sending its append: its node is frozen.
+    /// (The database itself ends one that is between two statements, see <see cref="EventStore.WithoutIdleTransactions"/>.)
+    /// </summary>
+    public static string FreeFromFrozenNodes { get; } = $"""
+        SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = {LockKey} AND objsubid = 1
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '10 s'
+        """;
+
     private static readonly Dictionary<Type, string> s_dotNetNames = Catalogue.All.ToDictionary(
         type => type.Record, type => $"{type.Record.FullName}, {type.Record.Assembly.GetName().Name}");
 

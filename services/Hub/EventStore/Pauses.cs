@@ -8,21 +8,16 @@ namespace Intercommunalite.Hub.EventStore;
 /// <param name="Reason">What went wrong at the event behind its position.</param>
 internal sealed record Pause(DateTimeOffset Since, string Reason);
 
-/// <summary>The projections that are paused, and the sign of life of the node that runs them; in the database, so that every node can tell.</summary>
+/// <summary>The projections that are paused; in the database, so that every node can tell.</summary>
 internal static class Pauses
 {
-    public static IEnumerable<Table> Schema()
+    public static Table Schema()
     {
         var pause = new Table("replay.pause");
         pause.AddColumn("projection", "text").AsPrimaryKey();
         pause.AddColumn("since", "timestamptz").NotNull();
         pause.AddColumn("reason", "text").NotNull();
-        yield return pause;
-
-        var life = new Table("replay.sign_of_life");
-        life.AddColumn("id", "integer").AsPrimaryKey();
-        life.AddColumn("at", "timestamptz").NotNull();
-        yield return life;
+        return pause;
     }
 
     /// <summary>A projection is paused, or still is, for this reason.</summary>

@@ -112,7 +112,7 @@ internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
     {
         var paused = states.Where(state => state.Pause is not null).ToList();
         if (paused.Count > 0 && paused.Count == states.Count) return HealthCheckResult.Unhealthy("all projections are paused: see interco projections list");
-        var late = states.Where(state => state is { Pause: null, IsRebuilding: false } && state.Behind > limit).ToList();
+        var late = states.Where(state => state is { Pause: null, IsRebuilding: false, Rebuild: not { State: "failed" } } && state.Behind > limit).ToList();
         if (late.Count > 0)
         {
             return HealthCheckResult.Unhealthy(string.Join("; ", late.Select(state => string.Create(

@@ -72,8 +72,7 @@ internal sealed partial class Projector : BackgroundService
             SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
             WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = {LockKey} AND objsubid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND greatest((SELECT max(at) FROM replay.sign_of_life), state_change) < clock_timestamp() - $1
-                AND (state <> 'active' OR wait_event = 'ClientWrite')
+                AND state_change < clock_timestamp() - $1 AND (state <> 'active' OR wait_event_type = 'Client')
             """, session);
         end.Parameters.Add(new() { Value = s_silence });
         await end.ExecuteNonQueryAsync(cancellation);
@@ -96,7 +95,7 @@ internal sealed partial class Projector : BackgroundService
             if (_clock.GetUtcNow() - signed >= s_idle)
             {
                 signed = _clock.GetUtcNow();
-                await ExecuteAsync(session, "INSERT INTO replay.sign_of_life VALUES (1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET at = clock_timestamp()", stopping);
+                await ExecuteAsync(session, Append.FreeFromFrozenNodes, stopping);
                 await BeginRebuildsAsync(session, stopping);
                 await RebuildRequests.FinishReachedAsync(session, stopping);
             }
@@ -116,7 +115,7 @@ internal sealed partial class Projector : BackgroundService
         try
         {
             var (_, full) = await running.Projection.AdvanceAsync(session, running.Size, stopping);
-            if (running.IsPaused)
+            if (running.IsPaused != false)
             {
                 running.IsPaused = false;
                 if (await Pauses.EndAsync(session, running.Projection.Name, stopping)) LogGoesOn(running.Projection.Name);
@@ -138,7 +137,7 @@ internal sealed partial class Projector : BackgroundService
             var reason = $"{e.Message} ({e.GetType().Name})";
             await Pauses.BeginAsync(session, running.Projection.Name, reason, stopping);
             await RebuildRequests.FailAsync(session, running.Projection.Name, reason, stopping);
-            if (!running.IsPaused) LogPaused(running.Projection.Name, reason);
+            if (running.IsPaused != true) LogPaused(running.Projection.Name, reason);
             running.IsPaused = true;
             return false;
         }
@@ -182,11 +181,12 @@ internal sealed partial class Projector : BackgroundService
 
         public int Size { get; set; } = PageSize;
 
-        public bool IsPaused { get; set; }
+        /// <summary>Null while it is not known: another node may have run it, and paused it.</summary>
+        public bool? IsPaused { get; set; }
 
         public DateTimeOffset PausedUntil { get; set; }
 
-        /// <summary>Another node may have run it meanwhile, and paused it.</summary>
-        public void Forget() => (Size, IsPaused, PausedUntil) = (PageSize, true, DateTimeOffset.MinValue);
+        /// <summary>What was known before another node ran it means nothing.</summary>
+        public void Forget() => (Size, IsPaused, PausedUntil) = (PageSize, null, DateTimeOffset.MinValue);
     }
 }

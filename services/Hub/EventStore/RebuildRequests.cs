@@ -46,11 +46,11 @@ internal static class RebuildRequests
     public static Task StartAsync(NpgsqlConnection session, string projection, CancellationToken cancellation) =>
         ExecuteAsync(session, $"UPDATE replay.rebuild SET state = 'running', changed_at = now(), target = {Positions.End} WHERE projection = $1", cancellation, projection);
 
-    /// <summary>Whatever has reached its target is rebuilt.</summary>
+    /// <summary>Whatever has reached its target is rebuilt, also when it failed on the way.</summary>
     public static Task FinishReachedAsync(NpgsqlConnection session, CancellationToken cancellation) =>
         ExecuteAsync(session, """
-            UPDATE replay.rebuild r SET state = 'completed', changed_at = now() FROM hub.mt_event_progression p
-            WHERE r.state = 'running' AND p.name = r.projection || ':All' AND p.last_seq_id >= r.target
+            UPDATE replay.rebuild r SET state = 'completed', error = NULL, changed_at = now()
+            WHERE r.state IN ('running', 'failed') AND r.target <= coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = r.projection || ':All'), 0)
             """, cancellation);
 
     /// <summary>If a rebuild of the projection runs, it has failed. The projection is tried again all the same.</summary>

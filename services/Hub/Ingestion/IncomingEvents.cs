@@ -34,7 +34,7 @@ internal sealed record IncomingEvent(
         for (var index = 0; index < events.Length; index++)
         {
             var json = segment.Events[index];
-            var refused = EventReader.TryRead(json, commune, out var read, out var errors) ? null : string.Join("; ", errors.Select(error => $"{error.Field}: {error.Reason}"));
+            var refused = EventReader.TryRead(json, commune, out var read, out var errors) ? null : string.Join("; ", errors.Select(Named).Distinct());
             events[index] = new(segment.Commune, segment.Journal, segment.FirstPosition + index, read?.EventId ?? CloudEvent.EventIdOf(json), before, json, read, refused)
             {
                 Last = segment.Last,
@@ -45,6 +45,10 @@ internal sealed record IncomingEvent(
 
         return events;
     }
+
+    // Without the name of a field that the catalogue does not have: a sender may have put anything there.
+    private static string Named(FieldError error) =>
+        error.Reason.StartsWith("unknown field", StringComparison.Ordinal) ? $"{error.Field[..Math.Max(0, error.Field.LastIndexOf('.'))]}: unknown field" : $"{error.Field}: {error.Reason}";
 }
 
 /// <summary>
@@ -69,6 +73,9 @@ internal sealed class IncomingEvents
 
     /// <summary>The run to store now.</summary>
     public ArraySegment<IncomingEvent> Run => new(_events, _start, Math.Min(_size, _events.Length - _start));
+
+    /// <summary>Whether the run is one event that is refused already: should the store refuse even that, it is not for the event's sake.</summary>
+    public bool IsNarrowed => Run is [{ Refused: not null }];
 
     /// <summary>Trace contexts of the run.</summary>
     public IEnumerable<string?> TraceParents => Run.Select(incoming => incoming.Read?.Envelope.TraceParent);

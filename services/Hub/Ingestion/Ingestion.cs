@@ -49,7 +49,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             await schema.Applied.WaitAsync(stoppingToken);
             await AnnounceAsync(stoppingToken);
-            await Task.WhenAll(IngestAsync(stoppingToken), SayAsync(stoppingToken));
+            // Whichever fails ends the hub's process: the broker then hands the queue to another node.
+            await await Task.WhenAny(IngestAsync(stoppingToken), SayAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
@@ -80,10 +81,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         using var timer = new PeriodicTimer(s_betweenReceipts, clock);
         while (await timer.WaitForNextTickAsync(stopping))
         {
-            foreach (var journal in _unsaid.Keys)
-            {
-                if (_unsaid.TryRemove(journal, out var receipt)) _ = SendAsync(receipt);
-            }
+            // All of them before the next ones, so that none overtakes another.
+            await Task.WhenAll(_unsaid.Keys.Select(journal => _unsaid.TryRemove(journal, out var receipt) ? SendAsync(receipt) : Task.CompletedTask));
         }
     }
 
@@ -122,15 +121,15 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                     Quarantine.Count(refused.Commune);
                 }
 
-                foreach (var (journal, end) in outcome.Ends) ends[journal] = end with { Forked = end.Forked || (ends.TryGetValue(journal, out var before) && before.Forked) };
+                Receiver.Merge(ends, outcome.Ends);
                 work.Stored();
             }
-            catch (Exception e) when (e is not OperationCanceledException && !IsOfAnEvent(e))
+            catch (Exception e) when (!stopping.IsCancellationRequested && (!IsOfAnEvent(e) || work.IsNarrowed))
             {
                 LogUnavailable(e.Message);
                 await Task.Delay(s_retryDelay, clock, stopping);
             }
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (!stopping.IsCancellationRequested)
             {
                 if (work.Narrow(StoreRefusal(e)) is { } refused)
                     LogRefused(refused.Commune, refused.Journal, refused.Position);
@@ -150,7 +149,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
                 foreach (var state in await journals.AllAsync(stopping)) Answer(new(state.Commune, state.Journal, state.ReceivedThrough, LastEvent: state.LastEventId));
                 return;
             }
-            catch (NpgsqlException e)
+            catch (Exception e) when (!stopping.IsCancellationRequested)
             {
                 LogUnavailable(e.Message);
                 await Task.Delay(s_retryDelay, clock, stopping);
@@ -161,8 +160,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     private void Answer(JournalReceipt receipt)
     {
         if (receipt.Resend) LogGap(receipt.Commune, receipt.Journal, receipt.ReceivedThrough + 1);
-        // A resend that was asked for meanwhile stays asked for: from where the journal is received by now.
-        _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, unsaid) => receipt with { Resend = receipt.Resend || unsaid.Resend });
+        _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, unsaid) => Receiver.Merge(unsaid, receipt));
     }
 
     // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it.
@@ -170,8 +168,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     {
         try
         {
-            var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(CommuneCode.Parse(receipt.Commune))}"));
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30), clock);
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10), clock);
+            var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(CommuneCode.Parse(receipt.Commune))}")).WaitAsync(limit.Token);
             await commune.Send(receipt, limit.Token);
         }
         catch (Exception e)
@@ -186,8 +184,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     {
         PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,
         PostgresException postgres => postgres.SqlState is ['2', '2' or '3', ..] or ['5', '4', ..],
-        NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException => false,
-        _ => e.InnerException is not { } inner || IsOfAnEvent(inner),
+        ArgumentException or FormatException or OverflowException or System.Text.Json.JsonException => true,
+        _ => e.InnerException is { } inner && IsOfAnEvent(inner),
     };
 
     // Neither message nor stack trace: they could repeat what the event holds.

@@ -130,6 +130,15 @@ internal sealed class Receiver
             missing.Contains(end.Key) && _resends.MayAsk(end.Key.Commune, end.Key.Journal, end.Value.Through + 1, now), end.Value.LastEvent))]);
     }
 
+    /// <summary>Takes what a run left behind into what the runs before it did; a fork that was seen stays seen.</summary>
+    public static void Merge(Dictionary<(string Commune, Guid Journal), JournalEnd> ends, IReadOnlyDictionary<(string Commune, Guid Journal), JournalEnd> now)
+    {
+        foreach (var (journal, end) in now) ends[journal] = end with { Forked = end.Forked || (ends.TryGetValue(journal, out var before) && before.Forked) };
+    }
+
+    /// <summary>A receipt in place of an earlier one that was not said yet. A resend that was asked for stays asked for: from where the journal is received by now.</summary>
+    public static JournalReceipt Merge(JournalReceipt unsaid, JournalReceipt receipt) => receipt with { Resend = receipt.Resend || unsaid.Resend };
+
     // The clock is the gap's, not the message's: once a gap has lasted, what is beyond it is dropped as it comes, so that it
     // does not keep the other communes' messages waiting.
     private bool IsNew((string Commune, Guid Journal) journal, long through, DateTimeOffset now)

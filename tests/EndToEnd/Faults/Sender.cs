@@ -23,6 +23,7 @@ internal sealed class Sender : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<HttpClient> _clients = [];
     private readonly Task _sending;
+    private readonly Task<Task> _ended;
     private readonly int _communes;
     private int _wanted;
 
@@ -37,7 +38,7 @@ internal sealed class Sender : IAsyncDisposable
             sending.AddRange(served.Select(commune => Task.Run(() => SendAsync(client, commune))));
         }
 
-        _sending = Task.WhenAll(sending);
+        (_sending, _ended) = (Task.WhenAll(sending), Task.WhenAny(sending));
     }
 
     /// <summary>How many births of each commune were answered 202.</summary>
@@ -55,8 +56,7 @@ internal sealed class Sender : IAsyncDisposable
     /// <summary>Waits until so many are accepted in all.</summary>
     public async Task HasAcceptedAsync(int total)
     {
-        if (_sending.IsFaulted) await _sending;
-        await Eventually.Is(() => Accepted, accepted => accepted >= total, TimeSpan.FromMinutes(2), $"{total} accepted");
+        await Eventually.Is(() => _ended.IsCompleted ? throw new InvalidOperationException("A commune has stopped sending.", _ended.Result.Exception) : Accepted, accepted => accepted >= total, TimeSpan.FromMinutes(2), $"{total} accepted");
     }
 
     public async ValueTask DisposeAsync()
@@ -89,7 +89,7 @@ internal sealed class Sender : IAsyncDisposable
             if (response.StatusCode == HttpStatusCode.Accepted) return true;
             _otherAnswers.Enqueue($"{commune}: {(int)response.StatusCode} {await response.Content.ReadAsStringAsync(_stopping.Token)}");
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (!_stopping.IsCancellationRequested && e is HttpRequestException or TaskCanceledException)
         {
             _otherAnswers.Enqueue($"{commune}: {e.Message}");
         }

@@ -54,7 +54,7 @@ public sealed class ProjectorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Given_a_node_that_froze_before_it_gave_any_sign_of_life_When_it_stays_silent_Then_another_takes_over()
+    public async Task Given_a_node_that_froze_When_its_session_stays_silent_Then_another_takes_over()
     {
         await using var frozen = new NpgsqlConnection(ConnectionString("frozen"));
         await frozen.OpenAsync();

@@ -38,12 +38,25 @@ public sealed class QuarantineTests(HubStore hub) : IClassFixture<HubStore>
     [Fact]
     public async Task Given_an_event_with_a_thousand_faults_When_it_is_refused_Then_its_reason_stays_readable()
     {
-        var faulty = JsonSerializer.SerializeToElement(Enumerable.Range(0, 1000).ToDictionary(i => $"é\0😀{i}", i => i));
+        var faulty = JsonSerializer.SerializeToElement(new { type = "fr.intercommunalite.schools.school-declared.v1", data = new { levels = Enumerable.Repeat("é\0😀", 1000) } });
 
         await hub.StoreAsync(Incoming(faulty, _journal, 1, Combourg));
 
         var item = (await hub.Quarantine.FindAsync(await IdAsync(1), default))!.Value.Item;
         Assert.InRange(item.Reason.Length, 400, 500);
+        Assert.Contains("data.levels[0]", item.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_fields_that_nobody_knows_When_their_event_is_refused_Then_the_reason_does_not_say_their_names()
+    {
+        var faulty = JsonSerializer.SerializeToElement(Enumerable.Range(0, 1000).ToDictionary(i => $"MARQUEUR{i}", i => i));
+
+        await hub.StoreAsync(Incoming(faulty, _journal, 1, Combourg));
+
+        var item = (await hub.Quarantine.FindAsync(await IdAsync(1), default))!.Value.Item;
+        Assert.Contains("unknown field", item.Reason, StringComparison.Ordinal);
+        Assert.DoesNotContain("MARQUEUR", item.Reason, StringComparison.Ordinal);
     }
 
     [Fact]
