@@ -63,7 +63,7 @@ public sealed record Epci(string Siren, string Name, string Kind, IReadOnlyList<
         return codes.ToFrozenDictionary();
     }
 
-    private static IEnumerable<string[]> Rows(string file)
+    internal static IEnumerable<string[]> Rows(string file)
     {
         using var stream = typeof(Epci).Assembly.GetManifestResourceStream($"Intercommunalite.Contracts.Territories.{file}")!;
         using var reader = new StreamReader(stream);
