@@ -102,7 +102,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         var id = Guid.CreateVersion7();
         file.MoveTo(Path.Combine(path, $".{id}.{file.Name}"));
         await using var content = file.OpenRead();
-        await imports.TakeAsync(id, format, commune, content, cancellation);
+        await imports.TakeAsync(id, new(format, commune), content, cancellation);
     }
 
     private void Settle(FileInfo file, Guid id, string name)

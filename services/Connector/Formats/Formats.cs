@@ -21,7 +21,7 @@ internal static class Formats
 {
     public static WebApplicationBuilder AddFormats(this WebApplicationBuilder builder)
     {
-        builder.Services.AddSingleton<IFormat, CloudEventsJsonl>();
+        builder.Services.AddSingleton<IFormat, CloudEvents.CloudEventsJsonl>();
         builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
 
         builder.Services.AddSingleton(builder.Configuration.GetSection("Formats").Get<FormatsOptions>() ?? new FormatsOptions());
@@ -38,6 +38,10 @@ internal static class Formats
         app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
         app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune);
         app.MapGet("/imports/{id:guid}", ShowImport.OfAny);
+        app.MapPost("/communes/{code}/imports/{id:guid}/confirmation", DecideImport.ConfirmOfCommune);
+        app.MapPost("/imports/{id:guid}/confirmation", DecideImport.ConfirmOfAny);
+        app.MapDelete("/communes/{code}/imports/{id:guid}", DecideImport.DiscardOfCommune);
+        app.MapDelete("/imports/{id:guid}", DecideImport.DiscardOfAny);
         app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);
         app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny);
     }

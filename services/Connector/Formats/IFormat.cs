@@ -12,15 +12,35 @@ internal interface IFormat
     string CommuneField { get; }
 
     /// <summary>
+    /// Names of what must or may be told beside the file (<see cref="ImportContext.Settings"/>): <c>?uai=0350122T</c>. In a drop folder the
+    /// first one may be told by a folder of that name: <c>drop/onde-pupils/0350122T/</c>.
+    /// </summary>
+    IReadOnlyList<string> Settings => [];
+
+    /// <summary>Whether a file that begins so looks like one of this format; asked when a file was refused by another.</summary>
+    /// <param name="start">The first 4,096 bytes as text.</param>
+    bool LooksLike(string start);
+
+    /// <summary>Why a file with these settings cannot be read, before it is; null when it can.</summary>
+    Reason? Refuses(ImportContext context) => null;
+
+    /// <summary>
     /// Reads a file as a stream, in memory that does not grow with it. The same content always gives the same event ids, so that
     /// a file may be read again after a crash.
     /// </summary>
     /// <param name="file">The file from its first byte.</param>
+    /// <param name="context">What is known beside the file; not refused.</param>
     /// <param name="cancellation">Stops reading.</param>
     /// <returns>One record for each line that holds one, good or bad, in the order of the file.</returns>
     /// <exception cref="FileRefusedException">The file is not of this format.</exception>
-    IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, CancellationToken cancellation);
+    IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, CancellationToken cancellation);
 }
+
+/// <summary>What is known of a file beside its content. It stays the same when the file is read again after a crash.</summary>
+/// <param name="Commune">The only commune whose records are taken; null when each record goes to its own.</param>
+/// <param name="TakenAt">When the file was taken.</param>
+/// <param name="Settings">What was told beside the file, by name: those of <see cref="IFormat.Settings"/> only.</param>
+internal sealed record ImportContext(CommuneCode? Commune, DateTimeOffset TakenAt, IReadOnlyDictionary<string, string> Settings);
 
 /// <summary>What a line of a file came to.</summary>
 /// <param name="Line">Number of the line, from 1.</param>
@@ -49,26 +69,34 @@ internal sealed record RejectedRecord(long Line, CommuneCode? Commune, IReadOnly
 /// <param name="Why">The field that says so.</param>
 internal sealed record PlacelessRecord(long Line, Fault Why) : FormatRecord(Line, null);
 
+/// <summary>Something worth knowing about a file that was taken all the same: it is told in the report and counts as no line.</summary>
+/// <param name="Line">Number of the line.</param>
+/// <param name="Fault">What differs from what is expected.</param>
+internal sealed record RemarkRecord(long Line, Fault Fault) : FormatRecord(Line, null);
+
 /// <summary>What is wrong with a field of a line. It ends up in files that travel by mail, so it holds no personal data.</summary>
 /// <param name="Field">Name of the field; empty for the line as a whole.</param>
 /// <param name="Value">The value, or null where it may say something of a person.</param>
-/// <param name="Reason">What is wrong and what is expected.</param>
-internal sealed record Fault(string Field, string? Value, string Reason)
+/// <param name="Reason">What is wrong, what is expected, what to do.</param>
+internal sealed record Fault(string Field, string? Value, Reason Reason)
 {
     private const int MaxShown = 20;
     private const int MaxLetters = 2;
 
     /// <summary>A fault of a field whose value is personal.</summary>
-    public static Fault Of(string field, string reason) => new(field, null, reason);
+    public static Fault Of(string field, Reason reason) => new(field, null, reason);
 
     /// <summary>
     /// A fault of a field that holds a code, a date or a number. What does not look like one is not shown: where columns have
     /// slipped, a name may stand in its place.
     /// </summary>
-    public static Fault OfCode(string field, string value, string reason) =>
+    public static Fault OfCode(string field, string value, Reason reason) =>
         new(field, value.Length <= MaxShown && value.Count(char.IsLetter) <= MaxLetters ? value : null, reason);
 }
 
 /// <summary>A file that is not of its format is refused whole.</summary>
-/// <param name="message">A sentence for whoever sent the file, without personal data.</param>
-internal sealed class FileRefusedException(string message) : Exception(message);
+/// <param name="reason">For whoever sent the file.</param>
+internal sealed class FileRefusedException(Reason reason) : Exception(reason.English)
+{
+    public Reason Reason => reason;
+}

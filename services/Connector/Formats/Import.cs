@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
@@ -16,7 +17,11 @@ internal enum ImportStatus
     [JsonStringEnumMemberName("completed")]
     Completed,
 
-    /// <summary>Not a file of the format.</summary>
+    /// <summary>Read, but nothing was taken: somebody must say that it is right, see <see cref="DecideImport"/>.</summary>
+    [JsonStringEnumMemberName("held")]
+    Held,
+
+    /// <summary>Not a file of the format, or not what somebody wanted.</summary>
     [JsonStringEnumMemberName("refused")]
     Refused,
 }
@@ -29,7 +34,10 @@ internal enum ImportStatus
 /// <param name="Duplicates">Events that the journals already had, or that the file holds twice.</param>
 /// <param name="Rejected">Lines rejected.</param>
 /// <param name="Elsewhere">Records of communes that are not served here, or of no commune.</param>
-/// <param name="Error">Why the file was refused.</param>
+/// <param name="Withdrawn">Pupils whom the file no longer names: events that no line of it holds.</param>
+/// <param name="Remarks">What differs from what is expected in records that were taken all the same.</param>
+/// <param name="Error">Why the file was refused or is held.</param>
+/// <param name="Erreur">The same in French.</param>
 /// <param name="Waiting">Why a running import does not go on at present; absent when it does.</param>
 internal sealed record ImportState(
     Guid ImportId,
@@ -39,8 +47,26 @@ internal sealed record ImportState(
     long Duplicates = 0,
     long Rejected = 0,
     long Elsewhere = 0,
+    long Withdrawn = 0,
+    long Remarks = 0,
     string? Error = null,
+    string? Erreur = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Waiting = null);
+
+/// <summary>A file as it was taken.</summary>
+/// <param name="Format">Name of its format.</param>
+/// <param name="Commune">The only commune whose records are taken; null when each record goes to its own.</param>
+/// <param name="Settings">What was told beside it, see <see cref="ImportContext"/>.</param>
+/// <param name="Confirmed">Whether somebody has said that it is right, though it looks wrong.</param>
+internal sealed record ImportRequest(string Format, CommuneCode? Commune, IReadOnlyDictionary<string, string> Settings, bool Confirmed = false)
+{
+    private static readonly ReadOnlyDictionary<string, string> s_none = new(new Dictionary<string, string>());
+
+    public ImportRequest(string format, CommuneCode? commune)
+        : this(format, commune, s_none)
+    {
+    }
+}
 
 /// <summary>How long a journal was when the import began to be read.</summary>
 /// <param name="Journal">The journal.</param>
@@ -62,14 +88,17 @@ internal sealed class Import
 
     public Guid Id => State.ImportId;
 
-    /// <summary>Name of the format.</summary>
-    public string Format => _written.Format;
-
-    /// <summary>The only commune whose records are taken; null when each record goes to its own.</summary>
-    public CommuneCode? Commune => _written.Commune;
+    /// <summary>What was asked for.</summary>
+    public ImportRequest Request => _written.Request;
 
     /// <summary>Size of the file in bytes.</summary>
     public long Size => _written.Size;
+
+    /// <summary>SHA-256 of the file, in hexadecimal.</summary>
+    public string Hash => _written.Hash;
+
+    /// <summary>When the file was taken.</summary>
+    public DateTimeOffset TakenAt => _written.TakenAt;
 
     /// <summary>Trace of the request that brought the file.</summary>
     public string? TraceParent => _written.TraceParent;
@@ -90,9 +119,9 @@ internal sealed class Import
     public static string UploadIn(string directory) => Path.Combine(directory, "upload");
 
     /// <summary>Notes a new import of which the file is on disk; once this returns, it is not forgotten.</summary>
-    public static Import Create(string directory, Guid id, string format, CommuneCode? commune, long size, string? traceParent)
+    public static Import Create(string directory, Guid id, ImportRequest request, long size, string hash, DateTimeOffset takenAt, string? traceParent)
     {
-        var written = new Written(format, commune, size, traceParent, null, new ImportState(id, ImportStatus.Running));
+        var written = new Written(request, size, hash, takenAt, traceParent, null, new ImportState(id, ImportStatus.Running));
         // Not by renaming, as later: a crash could take the rename back, and with it the promise to read the file.
         Write(Path.Combine(directory, FileName), written);
         return new Import(directory, written);
@@ -121,12 +150,15 @@ internal sealed class Import
     /// <summary>Shows progress; not written to disk, since a run after a crash counts anew.</summary>
     public void Show(ImportState state) => Volatile.Write(ref _written, _written with { State = state });
 
-    /// <summary>Notes the end, then deletes the file.</summary>
+    /// <summary>Notes the end, then deletes the file; one that is held stays.</summary>
     public void Finish(ImportState state)
     {
         Save(_written with { State = state });
-        File.Delete(UploadPath);
+        if (state.Status != ImportStatus.Held) File.Delete(UploadPath);
     }
+
+    /// <summary>Notes that somebody said the file is right: it is read anew.</summary>
+    public void Confirm() => Save(_written with { Request = Request with { Confirmed = true }, State = new ImportState(Id, ImportStatus.Running) });
 
     private void Save(Written written)
     {
@@ -144,5 +176,11 @@ internal sealed class Import
     }
 
     private sealed record Written(
-        string Format, CommuneCode? Commune, long Size, string? TraceParent, IReadOnlyDictionary<string, JournalMark>? Marks, ImportState State);
+        ImportRequest Request,
+        long Size,
+        string Hash,
+        DateTimeOffset TakenAt,
+        string? TraceParent,
+        IReadOnlyDictionary<string, JournalMark>? Marks,
+        ImportState State);
 }

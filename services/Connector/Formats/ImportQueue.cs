@@ -28,7 +28,7 @@ internal sealed partial class ImportQueue(
     private async Task<bool> TryRunAsync(Import import, CancellationToken stopping)
     {
         using var span = Telemetry.Activities.StartActivity("file import", ActivityKind.Internal, import.TraceParent);
-        span?.SetTag("format", import.Format);
+        span?.SetTag("format", import.Request.Format);
         try
         {
             if (!File.Exists(import.UploadPath))
@@ -38,11 +38,11 @@ internal sealed partial class ImportQueue(
                 return true;
             }
 
-            var end = formats.FirstOrDefault(format => format.Name == import.Format) is { } known
+            var end = formats.FirstOrDefault(format => format.Name == import.Request.Format) is { } known
                 ? await RunAsync(import, known, stopping)
-                : import.State with { Status = ImportStatus.Refused, Error = $"This connector no longer knows the format {import.Format}." };
+                : Refused(import, $"This connector no longer knows the format {import.Request.Format}.", $"Ce connecteur ne connaît plus le format {import.Request.Format}.");
             imports.Finish(import, end);
-            LogEnd(import.Id, import.Format, end.Status, end.LinesRead, end.Accepted, end.Duplicates, end.Rejected, end.Elsewhere);
+            LogEnd(import.Id, import.Request.Format, end.Status, end.LinesRead, end.Accepted, end.Duplicates, end.Rejected, end.Elsewhere);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or SqliteException)
@@ -57,15 +57,21 @@ internal sealed partial class ImportQueue(
     {
         try
         {
-            return await ImportRun.RunAsync(import, format, journals, limits, stopping);
+            return await ImportRun.RunAsync(import, format, [.. formats], journals, limits, stopping);
         }
         catch (Exception e) when (e is not (IOException or UnauthorizedAccessException or SqliteException) && !stopping.IsCancellationRequested)
         {
             // A fault of ours. The file must not stop those behind it. Messages of exceptions may quote the file: only the place is told.
-            LogFault(import.Id, import.Format, e.GetType().Name, e.StackTrace);
-            return import.State with { Status = ImportStatus.Refused, Error = $"The connector failed on the file after line {import.State.LinesRead}; its log says where. Report it." };
+            LogFault(import.Id, import.Request.Format, e.GetType().Name, e.StackTrace);
+            return Refused(
+                import,
+                $"The connector failed on the file after record {import.State.LinesRead}; its log says where. Report it.",
+                $"Le connecteur a échoué sur ce fichier après l'enregistrement {import.State.LinesRead} ; son journal dit où. Signalez-le.");
         }
     }
+
+    private static ImportState Refused(Import import, string error, string erreur) =>
+        import.State with { Status = ImportStatus.Refused, Error = error, Erreur = erreur };
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Import {Import} ({Format}) {Status}: {Lines} lines read, {Accepted} accepted, {Duplicates} duplicates, {Rejected} rejected, {Elsewhere} elsewhere.")]
     private partial void LogEnd(Guid import, string format, ImportStatus status, long lines, long accepted, long duplicates, long rejected, long elsewhere);

@@ -15,40 +15,50 @@ internal sealed class ImportRun
     private const int MaxBatchEvents = 500;
     private const int MaxWaitingBytes = 4 * 1024 * 1024;
     private const int LinesBetweenSignsOfLife = 500;
+    private const int LookedAt = 4_096;
 
     private readonly Import _import;
     private readonly IFormat _format;
+    private readonly IReadOnlyCollection<IFormat> _formats;
     private readonly Journals _journals;
     private readonly JournalLimits _limits;
     private readonly Dictionary<CommuneCode, Batch> _batches = [];
     private long _waitingBytes;
     private ImportState _state;
 
-    private ImportRun(Import import, IFormat format, Journals journals, JournalLimits limits)
+    private ImportRun(Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits)
     {
-        (_import, _format, _journals, _limits) = (import, format, journals, limits);
+        (_import, _format, _formats, _journals, _limits) = (import, format, formats, journals, limits);
         _state = new ImportState(import.Id, ImportStatus.Running);
     }
 
     /// <summary>Reads the whole file.</summary>
+    /// <param name="import">The import.</param>
+    /// <param name="format">Its format.</param>
+    /// <param name="formats">All formats: which of them a refused file looks like.</param>
+    /// <param name="journals">Where events go.</param>
+    /// <param name="limits">Whether they may.</param>
+    /// <param name="cancellation">Stops; the import can be run again.</param>
     /// <returns>The final counts; a refusal with its reason when the file is not of the format.</returns>
-    public static async Task<ImportState> RunAsync(Import import, IFormat format, Journals journals, JournalLimits limits, CancellationToken cancellation)
+    public static async Task<ImportState> RunAsync(
+        Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits, CancellationToken cancellation)
     {
         if (import.Marks is null) import.Begin(journals.All.ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last)));
-        return await new ImportRun(import, format, journals, limits).ReadAsync(cancellation);
+        return await new ImportRun(import, format, formats, journals, limits).ReadAsync(cancellation);
     }
 
     private async Task<ImportState> ReadAsync(CancellationToken cancellation)
     {
-        using var rejects = Rejects.Create(_import.RejectsPath);
+        await using var rejects = await Rejects.OpenAsync(_import.RejectsPath, 0);
         await using var file = new FileStream(_import.UploadPath, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan);
+        var context = new ImportContext(_import.Request.Commune, _import.TakenAt, _import.Request.Settings);
         try
         {
-            await foreach (var record in _format.ReadAsync(file, cancellation))
+            if (_format.Refuses(context) is { } refusal) throw new FileRefusedException(refusal);
+            await foreach (var record in _format.ReadAsync(file, context, cancellation))
             {
-                _state = _state with { LinesRead = _state.LinesRead + 1 };
                 await TakeAsync(record, rejects, cancellation);
-                if (_state.LinesRead % LinesBetweenSignsOfLife == 0) Show(rejects);
+                if (_state.LinesRead % LinesBetweenSignsOfLife == 0) await ShowAsync(rejects);
             }
 
             await WriteAllAsync(cancellation);
@@ -56,20 +66,44 @@ internal sealed class ImportRun
         }
         catch (FileRefusedException refusal)
         {
-            rejects.AddRefusal(refusal.Message);
-            return _state with { Status = ImportStatus.Refused, Error = refusal.Message };
+            var reason = await LooksLikeAsync(file, cancellation) is { } other ? Instead(refusal.Reason, other) : refusal.Reason;
+            await rejects.RefuseAsync(reason);
+            return _state with { Status = ImportStatus.Refused, Error = reason.English, Erreur = reason.French };
         }
     }
 
+    private async Task<IFormat?> LooksLikeAsync(FileStream file, CancellationToken cancellation)
+    {
+        var start = new byte[LookedAt];
+        file.Position = 0;
+        var read = await file.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancellation);
+        var text = new Line(1, start.AsMemory(0, read), false).Text;
+        return _formats.Where(format => format != _format).FirstOrDefault(format => format.LooksLike(text));
+    }
+
+    private static Reason Instead(Reason reason, IFormat other) => reason with
+    {
+        French = $"{reason.French} Le fichier ressemble au format {other.Name}.",
+        English = $"{reason.English} The file looks like the format {other.Name}.",
+    };
+
     private async Task TakeAsync(FormatRecord record, Rejects rejects, CancellationToken cancellation)
     {
-        if (_import.Commune is null && (record is PlacelessRecord || (record.Commune is { } owner && _journals.Find(owner) is null)))
+        if (record is RemarkRecord remark)
+        {
+            await rejects.RemarkAsync(remark.Line, remark.Fault);
+            _state = _state with { Remarks = _state.Remarks + 1 };
+            return;
+        }
+
+        _state = _state with { LinesRead = _state.LinesRead + 1 };
+        if (_import.Request.Commune is null && (record is PlacelessRecord || (record.Commune is { } owner && _journals.Find(owner) is null)))
         {
             _state = _state with { Elsewhere = _state.Elsewhere + 1 };
         }
         else if (Faults(record) is { } faults)
         {
-            rejects.Add(record.Line, faults);
+            await rejects.AddAsync(record.Line, faults);
             _state = _state with { Rejected = _state.Rejected + 1 };
         }
         else
@@ -82,8 +116,8 @@ internal sealed class ImportRun
     {
         RejectedRecord rejected => rejected.Faults,
         PlacelessRecord placeless => [placeless.Why],
-        { Commune: { } owner } when _import.Commune is { } only && owner != only =>
-            [Fault.OfCode(_format.CommuneField, owner.ToString(), $"of another commune: {only} expected")],
+        { Commune: { } owner } when _import.Request.Commune is { } only && owner != only =>
+            [Fault.OfCode(_format.CommuneField, owner.ToString(), Reason.OtherCommune(only.ToString()))],
         _ => null,
     };
 
@@ -116,9 +150,9 @@ internal sealed class ImportRun
         _import.Show(_state);
     }
 
-    private void Show(Rejects rejects)
+    private async Task ShowAsync(Rejects rejects)
     {
-        rejects.Flush();
+        await rejects.FlushAsync();
         _import.Show(_state);
     }
 

@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Threading.Channels;
 using Intercommunalite.Connector.Journal;
-using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Connector.Formats;
 
@@ -17,13 +17,15 @@ internal sealed class Imports
 
     private readonly string _root;
     private readonly JournalLimits _limits;
+    private readonly TimeProvider _clock;
     private readonly ConcurrentDictionary<Guid, Import> _unfinished = new();
+    private readonly Lock _deciding = new();
     private readonly Channel<Import> _waiting = Channel.CreateUnbounded<Import>();
 
     /// <summary>Finds what the last run of the process left: unfinished imports wait again, in the order in which they came.</summary>
-    public Imports(Journals journals, JournalLimits limits)
+    public Imports(Journals journals, JournalLimits limits, TimeProvider clock)
     {
-        _limits = limits;
+        (_limits, _clock) = (limits, clock);
         _root = Path.Combine(journals.DataDirectory, "imports");
         System.IO.Directory.CreateDirectory(_root);
         foreach (var directory in System.IO.Directory.EnumerateDirectories(_root).Order(StringComparer.Ordinal))
@@ -31,7 +33,7 @@ internal sealed class Imports
             var import = Import.Load(directory);
             if (import is null) System.IO.Directory.Delete(directory, recursive: true); // It was never promised: its file did not come whole.
             else if (import.State.Status == ImportStatus.Running) Enqueue(import);
-            else File.Delete(import.UploadPath);
+            else if (import.State.Status != ImportStatus.Held) File.Delete(import.UploadPath);
         }
     }
 
@@ -43,19 +45,18 @@ internal sealed class Imports
 
     /// <summary>Takes a file. Once this returns it is on disk, and will be read even if the process dies.</summary>
     /// <param name="id">Id of the import.</param>
-    /// <param name="format">Name of its format.</param>
-    /// <param name="commune">The only commune whose records are taken; null when each record goes to its own.</param>
+    /// <param name="request">What to do with it.</param>
     /// <param name="content">The file.</param>
     /// <param name="cancellation">Gives up; nothing of the file stays.</param>
     /// <exception cref="NoRoomException">The disk is too full; nothing of the file stays.</exception>
-    public async Task<Import> TakeAsync(Guid id, string format, CommuneCode? commune, Stream content, CancellationToken cancellation)
+    public async Task<Import> TakeAsync(Guid id, ImportRequest request, Stream content, CancellationToken cancellation)
     {
         var directory = DirectoryOf(id);
         System.IO.Directory.CreateDirectory(directory);
         try
         {
-            var size = await StoreAsync(content, Import.UploadIn(directory), cancellation);
-            var import = Import.Create(directory, id, format, commune, size, Activity.Current?.Id);
+            var (size, hash) = await StoreAsync(content, Import.UploadIn(directory), cancellation);
+            var import = Import.Create(directory, id, request, size, hash, _clock.GetUtcNow(), Activity.Current?.Id);
             Enqueue(import);
             return import;
         }
@@ -77,12 +78,38 @@ internal sealed class Imports
         Forget(import);
     }
 
+    /// <summary>Reads a held import again, now that somebody said it is right.</summary>
+    /// <returns>False when it is not held.</returns>
+    public bool TryConfirm(Import import)
+    {
+        lock (_deciding)
+        {
+            if (import.State.Status != ImportStatus.Held) return false;
+            import.Confirm();
+            Enqueue(import);
+            return true;
+        }
+    }
+
+    /// <summary>Gives a held import up, and deletes its file.</summary>
+    /// <returns>False when it is not held.</returns>
+    public bool TryDiscard(Import import)
+    {
+        lock (_deciding)
+        {
+            if (import.State.Status != ImportStatus.Held) return false;
+            import.Finish(import.State with { Status = ImportStatus.Refused, Error = "Held, then discarded by hand.", Erreur = "Mis en attente, puis abandonné à la main." });
+            return true;
+        }
+    }
+
     /// <summary>Leaves an import as its directory has it.</summary>
     public void Forget(Import import) => _unfinished.TryRemove(import.Id, out _);
 
-    private async Task<long> StoreAsync(Stream content, string path, CancellationToken cancellation)
+    private async Task<(long Size, string Hash)> StoreAsync(Stream content, string path, CancellationToken cancellation)
     {
         await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 0, FileOptions.Asynchronous);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new byte[64 * 1024];
         var untilLook = 0;
         while (await content.ReadAsync(buffer, cancellation) is > 0 and var read)
@@ -94,11 +121,12 @@ internal sealed class Imports
                 untilLook = BytesBetweenLooks;
             }
 
+            hash.AppendData(buffer, 0, read);
             await file.WriteAsync(buffer.AsMemory(0, read), cancellation);
         }
 
         file.Flush(flushToDisk: true);
-        return file.Length;
+        return (file.Length, Convert.ToHexStringLower(hash.GetCurrentHash()));
     }
 
     private void Enqueue(Import import)

@@ -28,6 +28,10 @@ internal static class Lines
 {
     private const int BufferSize = 64 * 1024;
 
+    private static readonly Reason s_utf16 = new(
+        "le fichier est en UTF-16", "the file is in UTF-16",
+        new("Enregistrez-le en UTF-8 et renvoyez-le.", "Save it in UTF-8 and send it again."));
+
     /// <summary>Reads the lines of a file; a UTF-8 byte order mark is passed over.</summary>
     /// <param name="file">The file from its first byte.</param>
     /// <param name="maxLength">Longest line that is kept, in bytes.</param>
@@ -65,7 +69,7 @@ internal static class Lines
     private static Memory<byte> WithoutMark(Memory<byte> start)
     {
         if (start.Span.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]) || start.Span.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]))
-            throw new FileRefusedException("The file is in UTF-16. Save it in UTF-8 and send it again.");
+            throw new FileRefusedException(s_utf16);
         return start.Span.StartsWith("\uFEFF"u8) ? start[3..] : start;
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Intercommunalite.Connector.Intake;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
@@ -30,10 +31,20 @@ internal static class PostFile
                 statusCode: StatusCodes.Status404NotFound);
         }
 
+        var chosen = formats.Single(known => known.Name == format);
+        if (!TrySettings(request.Query, chosen, out var settings, out var problem)) return problem;
+        var wanted = new ImportRequest(format, commune, settings, Confirmed: request.Query.ContainsKey("confirm"));
+        if (chosen.Refuses(new ImportContext(commune, default, settings)) is { } refusal)
+        {
+            return TypedResults.Problem(
+                title: "File refused", detail: $"{refusal.English}. {refusal.ToDo.English}", statusCode: StatusCodes.Status400BadRequest,
+                extensions: new Dictionary<string, object?> { ["detailFr"] = $"{refusal.French}. {refusal.ToDo.French}" });
+        }
+
         if (imports.NoRoomFor(request.ContentLength ?? 0) is { } reason) return Refusals.NoRoom(request.HttpContext.Response, commune, reason);
         try
         {
-            var import = await imports.TakeAsync(Guid.CreateVersion7(), format, commune, request.Body, cancellation);
+            var import = await imports.TakeAsync(Guid.CreateVersion7(), wanted, request.Body, cancellation);
             return TypedResults.Accepted($"{request.PathBase}{path}/imports/{import.Id}", import.State);
         }
         catch (BadHttpRequestException tooLarge) when (tooLarge.StatusCode == StatusCodes.Status413PayloadTooLarge)
@@ -45,5 +56,18 @@ internal static class PostFile
         {
             return Refusals.NoRoom(request.HttpContext.Response, commune, noRoom.Message);
         }
+    }
+
+    // A setting that nobody reads would be one that somebody relies on.
+    private static bool TrySettings(
+        IQueryCollection query, IFormat format, out IReadOnlyDictionary<string, string> settings, [NotNullWhen(false)] out IResult? problem)
+    {
+        settings = query.Where(pair => format.Settings.Contains(pair.Key)).ToDictionary(pair => pair.Key, pair => pair.Value.ToString());
+        var unknown = query.Keys.Where(name => name != "confirm" && !format.Settings.Contains(name)).ToList();
+        problem = unknown.Count == 0 ? null : TypedResults.Problem(
+            title: "Setting not known",
+            detail: $"{format.Name} takes {(format.Settings.Count == 0 ? "no settings" : string.Join(", ", format.Settings))} and confirm; not what else was given.",
+            statusCode: StatusCodes.Status400BadRequest);
+        return problem is null;
     }
 }

@@ -1,56 +1,65 @@
 using System.Globalization;
-using System.Text;
+using Intercommunalite.ServiceDefaults;
 
 namespace Intercommunalite.Connector.Formats;
 
 /// <summary>
-/// Writes the rejected lines of an import as a spreadsheet opens them: CSV in UTF-8 with a byte order mark, semicolons, a row for
-/// each fault. A cell that a spreadsheet would take for a formula gets an apostrophe before it.
+/// The report of an import as a spreadsheet opens it: a row for each fault of a rejected line (<c>rejet</c>), for each remark on what
+/// was taken all the same (<c>remarque</c>), and for the refusal or holding of the whole file (<c>refus</c>, <c>attente</c>).
 /// </summary>
-internal sealed class Rejects : IDisposable
+internal sealed class Rejects : IAsyncDisposable
 {
-    private static readonly UTF8Encoding s_withMark = new(encoderShouldEmitUTF8Identifier: true);
+    private static readonly string[] s_columns = ["type", "line", "field", "value", "raison", "reason", "que faire", "what to do"];
 
-    private readonly StreamWriter _writer;
+    private readonly FileStream _file;
+    private readonly SpreadsheetCsv _csv;
 
-    private Rejects(string path)
+    private Rejects(FileStream file)
     {
-        _writer = new StreamWriter(path, append: false, s_withMark) { NewLine = "\r\n" };
-        _writer.WriteLine("line;field;value;reason");
+        _file = file;
+        _csv = new SpreadsheetCsv(file, withMark: file.Length == 0);
     }
 
-    /// <summary>Begins the list anew.</summary>
-    public static Rejects Create(string path) => new(path);
+    /// <summary>Begins the report, or goes on with it.</summary>
+    /// <param name="path">Its file.</param>
+    /// <param name="length">How much of it counts: what is behind comes from a run that was cut off, and goes.</param>
+    public static async Task<Rejects> OpenAsync(string path, long length)
+    {
+        var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read);
+        file.SetLength(Math.Min(length, file.Length));
+        file.Position = file.Length;
+        var rejects = new Rejects(file);
+        if (file.Length == 0) await rejects._csv.RowAsync(s_columns);
+        return rejects;
+    }
 
     /// <summary>Adds the faults of a line.</summary>
-    public void Add(long line, IReadOnlyList<Fault> faults)
+    public async ValueTask AddAsync(long line, IReadOnlyList<Fault> faults)
     {
-        foreach (var fault in faults) Write(line.ToString(CultureInfo.InvariantCulture), fault.Field, fault.Value ?? "", fault.Reason);
+        foreach (var fault in faults) await AddAsync("rejet", line, fault);
     }
+
+    /// <summary>Adds a remark.</summary>
+    public ValueTask RemarkAsync(long line, Fault fault) => AddAsync("remarque", line, fault);
 
     /// <summary>Adds why the file as a whole was refused.</summary>
-    public void AddRefusal(string reason) => Write("", "", "", reason);
+    public ValueTask RefuseAsync(Reason reason) => AddAsync("refus", null, Fault.Of("", reason));
 
-    /// <summary>Makes what was added readable to others.</summary>
-    public void Flush() => _writer.Flush();
+    /// <summary>Adds why the file as a whole waits for somebody's decision.</summary>
+    public ValueTask HoldAsync(Reason reason) => AddAsync("attente", null, Fault.Of("", reason));
 
-    public void Dispose() => _writer.Dispose();
-
-    private void Write(params ReadOnlySpan<string> cells)
+    /// <summary>Makes what was added readable to others, and says how long the report is.</summary>
+    public async Task<long> FlushAsync()
     {
-        var separator = "";
-        foreach (var cell in cells)
-        {
-            _writer.Write(separator);
-            _writer.Write(Quoted(Harmless(cell)));
-            separator = ";";
-        }
-
-        _writer.WriteLine();
+        await _csv.FlushAsync();
+        return _file.Position;
     }
 
-    private static string Harmless(string cell) => cell.Length > 0 && cell[0] is '=' or '+' or '-' or '@' or '\t' or '\r' ? $"'{cell}" : cell;
+    public ValueTask DisposeAsync() => _csv.DisposeAsync();
 
-    private static string Quoted(string cell) =>
-        cell.AsSpan().ContainsAny(";\"\r\n") ? $"\"{cell.Replace("\"", "\"\"", StringComparison.Ordinal)}\"" : cell;
+    private ValueTask AddAsync(string type, long? line, Fault fault) => _csv.RowAsync(
+        [
+            type, line?.ToString(CultureInfo.InvariantCulture), fault.Field, fault.Value,
+            fault.Reason.French, fault.Reason.English, fault.Reason.ToDo.French, fault.Reason.ToDo.English,
+        ]);
 }

@@ -21,11 +21,12 @@ internal static class ShowImport
     /// <summary><c>GET /imports/{id}/rejects</c>: see <see cref="Rejects"/>.</summary>
     public static IResult RejectsOfAny(Guid id, Imports imports) => imports.Find(id) is { } import ? RejectsOf(import) : NotFound();
 
-    private static Import? Find(string code, Guid id, Journals journals, Imports imports, out IResult? problem)
+    /// <summary>The import of that id of a commune, or the problem that there is none.</summary>
+    public static Import? Find(string code, Guid id, Journals journals, Imports imports, out IResult? problem)
     {
         var journal = journals.Find(code, out var notServed);
         var import = journal is null ? null : imports.Find(id);
-        if (import?.Commune != journal?.Commune) import = null;
+        if (import?.Request.Commune != journal?.Commune) import = null;
         problem = import is not null ? null : notServed is not null ? notServed : NotFound();
         return import;
     }
@@ -34,6 +35,7 @@ internal static class ShowImport
         ? TypedResults.PhysicalFile(import.RejectsPath, "text/csv; charset=utf-8", $"rejects-{import.Id}.csv")
         : TypedResults.Problem(title: "Not read", detail: "No line of the file was read yet. Ask again later.", statusCode: StatusCodes.Status409Conflict);
 
-    private static ProblemHttpResult NotFound() => TypedResults.Problem(
+    /// <summary>No import has that id.</summary>
+    public static ProblemHttpResult NotFound() => TypedResults.Problem(
         title: "Import not known", detail: "No import has that id here.", statusCode: StatusCodes.Status404NotFound);
 }

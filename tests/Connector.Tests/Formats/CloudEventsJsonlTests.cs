@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Intercommunalite.Connector.Formats;
+using Intercommunalite.Connector.Formats.CloudEvents;
 
 namespace Intercommunalite.Connector.Tests.Formats;
 
@@ -26,7 +27,7 @@ public sealed class CloudEventsJsonlTests
         }));
 
         Assert.Equal(["journal", "position"], rejected.Faults.Select(fault => fault.Field));
-        Assert.All(rejected.Faults, fault => Assert.Equal("set by the connector, not by the sender", fault.Reason));
+        Assert.All(rejected.Faults, fault => Assert.Equal("set by the connector, not by the sender", fault.Reason.English));
         Assert.Equal("35085", $"{rejected.Commune}");
     }
 
@@ -38,7 +39,7 @@ public sealed class CloudEventsJsonlTests
     {
         var records = await ReadAsync($"{line}\n{SampleEvents.Json("1")}");
 
-        Assert.Equal("not JSON", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason);
+        Assert.Equal("not JSON", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason.English);
         Assert.IsType<EventRecord>(records[1]);
     }
 
@@ -75,7 +76,7 @@ public sealed class CloudEventsJsonlTests
 
         var records = await ReadAsync(file);
 
-        Assert.Equal(["longer than 1 MiB", "not UTF-8"], records.Take(2).Select(record => Assert.Single(Assert.IsType<RejectedRecord>(record).Faults).Reason));
+        Assert.Equal(["longer than 1 MiB", "not UTF-8"], records.Take(2).Select(record => Assert.Single(Assert.IsType<RejectedRecord>(record).Faults).Reason.English));
         Assert.Equal("3", Assert.IsType<EventRecord>(records[2]).Event.Id);
     }
 
@@ -98,6 +99,6 @@ public sealed class CloudEventsJsonlTests
     private static async Task<List<FormatRecord>> ReadAsync(byte[] bytes)
     {
         using var file = new MemoryStream(bytes);
-        return await new CloudEventsJsonl().ReadAsync(file, CancellationToken.None).ToListAsync();
+        return await new CloudEventsJsonl().ReadAsync(file, SampleFiles.Context(), CancellationToken.None).ToListAsync();
     }
 }

@@ -192,7 +192,7 @@ public sealed class DropFolderTests : IDisposable
                 ["Connector:Communes"] = "35085,35238",
             }).Build());
             _limits = new JournalLimits(_journals, new JournalOptions(), TimeProvider.System, NullLogger<JournalLimits>.Instance);
-            _imports = new Imports(_journals, _limits);
+            _imports = new Imports(_journals, _limits, TimeProvider.System);
             _drop = new DropFolder(folder, "insee-deaths", CommuneCode.Parse("35238"), _imports);
             _drop.Create();
         }

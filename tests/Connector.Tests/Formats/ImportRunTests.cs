@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using Intercommunalite.Connector.Formats;
+using Intercommunalite.Connector.Formats.CloudEvents;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -130,10 +131,12 @@ public sealed class ImportRunTests : IDisposable
 
         public string CommuneField => "source";
 
-        public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, [EnumeratorCancellation] CancellationToken cancellation)
+        public bool LooksLike(string start) => false;
+
+        public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
         {
             var read = 0;
-            await foreach (var record in new CloudEventsJsonl().ReadAsync(file, cancellation))
+            await foreach (var record in new CloudEventsJsonl().ReadAsync(file, context, cancellation))
             {
                 if (read++ == gateAt) await Task.Delay(Timeout.Infinite, cancellation);
                 yield return record;
@@ -147,6 +150,8 @@ public sealed class ImportRunTests : IDisposable
 
         public string CommuneField => "source";
 
-        public IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, CancellationToken cancellation) => throw new FormatException("'MARTIN' is not a code.");
+        public bool LooksLike(string start) => false;
+
+        public IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, CancellationToken cancellation) => throw new FormatException("'MARTIN' is not a code.");
     }
 }

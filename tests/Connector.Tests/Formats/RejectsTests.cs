@@ -5,38 +5,48 @@ namespace Intercommunalite.Connector.Tests.Formats;
 
 public sealed class RejectsTests : IDisposable
 {
+    private const string Columns = "type;line;field;value;raison;reason;que faire;what to do\r\n";
+
+    private static readonly Reason s_reason = new("mal", "wrong", new("refaire", "do it again"));
+
     private readonly TemporaryFolder _folder = new();
+
+    private string ReportPath => _folder.Combine("rejects.csv");
 
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void Given_faults_When_they_are_written_Then_the_file_opens_in_a_spreadsheet()
+    public async Task Given_faults_and_remarks_When_they_are_written_Then_the_file_opens_in_a_spreadsheet()
     {
-        var bytes = Write(rejects =>
+        var bytes = await WriteAsync(async rejects =>
         {
-            rejects.Add(3, [Fault.OfCode("datedeces", "19701399", "no such date"), Fault.Of("nomprenom", "the last name is missing")]);
-            rejects.AddRefusal("Not \"this\"; not that.");
+            await rejects.AddAsync(3, [Fault.OfCode("datedeces", "19701399", s_reason), Fault.Of("nomprenom", s_reason)]);
+            await rejects.RemarkAsync(4, Fault.Of("", s_reason));
+            await rejects.RefuseAsync(s_reason with { English = "Not \"this\"; not that." });
         });
 
         Assert.Equal(Encoding.UTF8.GetPreamble(), bytes[..3]);
         Assert.Equal(
-            "line;field;value;reason\r\n3;datedeces;19701399;no such date\r\n3;nomprenom;;the last name is missing\r\n;;;\"Not \"\"this\"\"; not that.\"\r\n",
+            $"{Columns}rejet;3;datedeces;19701399;mal;wrong;refaire;do it again\r\nrejet;3;nomprenom;;mal;wrong;refaire;do it again\r\n"
+            + "remarque;4;;;mal;wrong;refaire;do it again\r\nrefus;;;;mal;\"Not \"\"this\"\"; not that.\";refaire;do it again\r\n",
             Encoding.UTF8.GetString(bytes[3..]));
     }
 
-    [Theory]
-    [InlineData("=1+1", "'=1+1")]
-    [InlineData("+33", "'+33")]
-    [InlineData("-1", "'-1")]
-    [InlineData("@A1", "'@A1")]
-    [InlineData("\t1", "'\t1")]
-    [InlineData("\r1", "\"'\r1\"")]
-    [InlineData("1=1", "1=1")]
-    public void Given_a_value_that_a_spreadsheet_would_run_When_it_is_written_Then_it_is_text(string value, string cell)
+    [Fact]
+    public async Task Given_a_report_of_a_run_that_was_cut_off_When_it_goes_on_Then_what_was_behind_the_mark_is_gone_and_the_columns_stand_once()
     {
-        var bytes = Write(rejects => rejects.Add(1, [new Fault("actedeces", value, "reason")]));
+        long mark = 0;
+        await WriteAsync(async rejects =>
+        {
+            await rejects.AddAsync(1, [Fault.Of("a", s_reason)]);
+            mark = await rejects.FlushAsync();
+            await rejects.AddAsync(2, [Fault.Of("b", s_reason)]);
+        });
 
-        Assert.Contains($"1;actedeces;{cell};reason\r\n", Encoding.UTF8.GetString(bytes), StringComparison.Ordinal);
+        var bytes = await WriteAsync(rejects => rejects.AddAsync(3, [Fault.Of("c", s_reason)]), mark);
+
+        Assert.Equal(
+            $"\uFEFF{Columns}rejet;1;a;;mal;wrong;refaire;do it again\r\nrejet;3;c;;mal;wrong;refaire;do it again\r\n", Encoding.UTF8.GetString(bytes));
     }
 
     [Theory]
@@ -48,13 +58,12 @@ public sealed class RejectsTests : IDisposable
     [InlineData("123456789012345678901", false)]
     public void Given_a_field_of_a_code_When_it_holds_something_else_Then_it_is_not_shown(string value, bool shown)
     {
-        Assert.Equal(shown ? value : null, Fault.OfCode("lieudeces", value, "reason").Value);
+        Assert.Equal(shown ? value : null, Fault.OfCode("lieudeces", value, s_reason).Value);
     }
 
-    private byte[] Write(Action<Rejects> write)
+    private async Task<byte[]> WriteAsync(Func<Rejects, ValueTask> write, long mark = 0)
     {
-        var path = _folder.Combine("rejects.csv");
-        using (var rejects = Rejects.Create(path)) write(rejects);
-        return File.ReadAllBytes(path);
+        await using (var rejects = await Rejects.OpenAsync(ReportPath, mark)) await write(rejects);
+        return await File.ReadAllBytesAsync(ReportPath);
     }
 }

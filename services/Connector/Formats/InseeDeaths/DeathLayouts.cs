@@ -17,13 +17,13 @@ internal sealed class CsvLayout : IDeathLayout
 
     /// <summary>Whether a line is the header, in whatever case.</summary>
     public static bool IsHeader(string line) =>
-        SemicolonRow.Split(line) is { } fields && fields.Select(DeathRow.Trim).SequenceEqual(DeathRow.Fields, StringComparer.OrdinalIgnoreCase);
+        CsvRow.Split(line) is { } fields && fields.Select(DeathRow.Trim).SequenceEqual(DeathRow.Fields, StringComparer.OrdinalIgnoreCase);
 
     public bool TryRead(string line, [NotNullWhen(true)] out DeathRow? row, [NotNullWhen(false)] out Fault? fault)
     {
         (row, fault) = (null, null);
-        if (SemicolonRow.Split(line) is not { } fields) fault = Fault.Of("", "a quote is not closed, or stands inside a field without being doubled");
-        else if (fields.Count != DeathRow.Fields.Length) fault = Fault.Of("", $"{fields.Count} fields, {DeathRow.Fields.Length} expected");
+        if (CsvRow.Split(line) is not { } fields) fault = Fault.Of("", Reason.OpenQuote);
+        else if (fields.Count != DeathRow.Fields.Length) fault = Fault.Of("", Reason.FieldCount(fields.Count, DeathRow.Fields.Length));
         else row = DeathRow.Of(fields);
         return row is not null;
     }
@@ -42,14 +42,15 @@ internal sealed class FixedWidthLayout : IDeathLayout
     /// Whether a line looks like one of this layout: by its name, though it be cut short, or by its death date. A row of the other
     /// layout does not: it only lacks its header.
     /// </summary>
-    public static bool IsLine(string line) => SemicolonRow.Split(line)?.Count != DeathRow.Fields.Length && HasNameOrDate(line);
+    public static bool IsLine(string line) => CsvRow.Split(line)?.Count != DeathRow.Fields.Length && HasNameOrDate(line);
 
     public bool TryRead(string line, [NotNullWhen(true)] out DeathRow? row, [NotNullWhen(false)] out Fault? fault)
     {
         (row, fault) = (null, null);
         if (line.Length < MinLength)
         {
-            fault = Fault.Of("", $"{line.Length} characters, {MinLength} or more expected");
+            fault = Fault.Of("", new(
+                $"{line.Length} caractères, {MinLength} au moins attendus", $"{line.Length} characters, {MinLength} or more expected", Advice.Correct));
             return false;
         }
 

@@ -12,6 +12,17 @@ internal static class DeathRecord
     private const int MaxActLength = 40;
     private const int MaxTextLength = 1000;
 
+    private static readonly Reason s_noYear = new("l'année n'est pas connue", "the year is unknown", Advice.Correct);
+    private static readonly Reason s_future = new("dans le futur", "in the future", Advice.Correct);
+    private static readonly Reason s_noName = new(
+        "le nom manque ; NOM*PRÉNOMS/ attendu", "the last name is missing; LASTNAME*FIRST NAMES/ expected", Advice.Correct);
+
+    private static readonly Reason s_noCode = new("un code INSEE de cinq caractères est attendu", "an INSEE code of five characters expected", Advice.Correct);
+    private static readonly Reason s_noCommune = new(
+        "n'est le code ni d'une commune actuelle ni d'une commune qui en fait désormais partie",
+        "not the code of a commune of today or of one that was merged into it",
+        new("Rien à faire si le décès a eu lieu hors de France ; sinon corrigez le code.", "Nothing to do if the death took place abroad; else correct the code."));
+
     /// <summary>
     /// An event of the commune of the death place; or why there is none. A doubtful birth or sex does not make a death doubtful:
     /// what of them cannot be read is left out.
@@ -26,7 +37,7 @@ internal static class DeathRecord
         if (faults.Count > 0) return new RejectedRecord(line, commune, faults);
         return commune is { } known
             ? new EventRecord(line, Event(row, known, date, deceased!))
-            : new PlacelessRecord(line, Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, "not the code of a commune of today or of one that was merged into it"));
+            : new PlacelessRecord(line, Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, s_noCommune));
     }
 
     private static List<Fault> Faults(DeathRow row, DateTimeOffset now, out PartialDate date, out Person? deceased)
@@ -34,21 +45,21 @@ internal static class DeathRecord
         var faults = new List<Fault>();
         foreach (var (field, value) in DeathRow.Fields.Zip(row.Values))
         {
-            if (value.Any(char.IsControl)) faults.Add(Fault.Of(field, "control characters"));
-            else if (value.Length > MaxTextLength) faults.Add(Fault.Of(field, $"longer than {MaxTextLength} characters"));
+            if (value.Any(char.IsControl)) faults.Add(Fault.Of(field, Reason.ControlCharacters));
+            else if (value.Length > MaxTextLength) faults.Add(Fault.Of(field, Reason.LongerThan(MaxTextLength)));
         }
 
         date = default;
-        if (!DeathDate.TryRead(row.DeathDate, out var read)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, "no such date; AAAAMMJJ expected, with 00 for an unknown month or day"));
-        else if (read is null) faults.Add(Fault.OfCode("datedeces", row.DeathDate, "the year is unknown"));
-        else if (read.Value.Start() > now.AddDays(1)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, "in the future"));
+        if (!DeathDate.TryRead(row.DeathDate, out var read)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, Reason.NoDate("AAAAMMJJ")));
+        else if (read is null) faults.Add(Fault.OfCode("datedeces", row.DeathDate, s_noYear));
+        else if (read.Value.Start() > now.AddDays(1)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, s_future));
         else date = read.Value;
 
         if (row.DeathPlace.Length != PlaceCodeLength || !row.DeathPlace.All(char.IsAsciiLetterOrDigit))
-            faults.Add(Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, "an INSEE code of five characters expected"));
-        if (row.Act.Length > MaxActLength) faults.Add(Fault.Of("actedeces", $"longer than {MaxActLength} characters"));
+            faults.Add(Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, s_noCode));
+        if (row.Act.Length > MaxActLength) faults.Add(Fault.Of("actedeces", Reason.LongerThan(MaxActLength)));
         deceased = Deceased(row);
-        if (deceased is null) faults.Add(Fault.Of("nomprenom", "the last name is missing; LASTNAME*FIRST NAMES/ expected"));
+        if (deceased is null) faults.Add(Fault.Of("nomprenom", s_noName));
         return faults;
     }
 

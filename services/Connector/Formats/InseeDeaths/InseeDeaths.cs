@@ -6,16 +6,29 @@ namespace Intercommunalite.Connector.Formats.InseeDeaths;
 /// <c>insee-deaths</c>: INSEE's file of deceased persons, in either of its layouts; the first line tells which. A death goes to the
 /// commune of the death place.
 /// </summary>
-internal sealed class InseeDeaths(TimeProvider clock) : IFormat
+internal sealed class InseeDeaths : IFormat
 {
     // The longest sound line has some 200 characters.
     private const int MaxLineLength = 8 * 1024;
+
+    private static readonly Reason s_otherLayout = new(
+        $"Le fichier n'a aucune des deux présentations de l'INSEE. En CSV, la première ligne est l'en-tête {CsvLayout.Header} ; "
+            + $"en largeur fixe, chaque ligne a {FixedWidthLayout.MinLength} caractères au moins et commence par NOM*PRÉNOMS/.",
+        $"The file is neither of INSEE's two layouts. As CSV its first line must be the header {CsvLayout.Header}; "
+            + $"in fixed width every line must have {FixedWidthLayout.MinLength} characters or more and begin with LASTNAME*FIRST NAMES/.",
+        Advice.OtherFile);
 
     public string Name => "insee-deaths";
 
     public string CommuneField => DeathRow.DeathPlaceField;
 
-    public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, [EnumeratorCancellation] CancellationToken cancellation)
+    public bool LooksLike(string start)
+    {
+        var first = start.TrimStart().Split('\r', '\n')[0];
+        return CsvLayout.IsHeader(first) || FixedWidthLayout.IsLine(first);
+    }
+
+    public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
     {
         IDeathLayout? layout = null;
         await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
@@ -27,10 +40,10 @@ internal sealed class InseeDeaths(TimeProvider clock) : IFormat
                 if (layout is CsvLayout) continue;
             }
 
-            yield return Read(line, layout);
+            yield return Read(line, layout, context);
         }
 
-        if (layout is null) throw new FileRefusedException("The file is empty.");
+        if (layout is null) throw new FileRefusedException(Reason.EmptyFile);
     }
 
     private static IDeathLayout Recognise(Line first)
@@ -38,16 +51,14 @@ internal sealed class InseeDeaths(TimeProvider clock) : IFormat
         var text = first.TooLong ? "" : first.Text;
         if (CsvLayout.IsHeader(text)) return new CsvLayout();
         if (FixedWidthLayout.IsLine(text)) return new FixedWidthLayout();
-        throw new FileRefusedException(
-            $"The file is neither of INSEE's two layouts. As CSV its first line must be the header {CsvLayout.Header}; "
-            + $"in fixed width every line must have {FixedWidthLayout.MinLength} characters or more and begin with LASTNAME*FIRST NAMES/.");
+        throw new FileRefusedException(s_otherLayout);
     }
 
-    private FormatRecord Read(Line line, IDeathLayout layout)
+    private static FormatRecord Read(Line line, IDeathLayout layout, ImportContext context)
     {
-        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", $"longer than {MaxLineLength} bytes"));
+        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", Reason.LongerThan(MaxLineLength, "octets", "bytes")));
         return layout.TryRead(line.Text, out var row, out var fault)
-            ? DeathRecord.From(line.Number, row, clock.GetUtcNow())
+            ? DeathRecord.From(line.Number, row, context.TakenAt)
             : new RejectedRecord(line.Number, fault);
     }
 }

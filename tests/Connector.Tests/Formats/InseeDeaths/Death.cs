@@ -51,6 +51,6 @@ internal sealed record Death(
     public static async Task<List<FormatRecord>> ReadAsync(byte[] bytes)
     {
         using var file = new MemoryStream(bytes);
-        return await new Reader(TimeProvider.System).ReadAsync(file, CancellationToken.None).ToListAsync();
+        return await new Reader().ReadAsync(file, SampleFiles.Context(), CancellationToken.None).ToListAsync();
     }
 }

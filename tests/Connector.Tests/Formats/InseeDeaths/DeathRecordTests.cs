@@ -54,7 +54,7 @@ public sealed class DeathRecordTests
         var fault = Assert.Single((await RejectedAsync(new Death(DeathDate: written))).Faults);
 
         Assert.Equal(("datedeces", written), (fault.Field, fault.Value));
-        Assert.StartsWith(reason, fault.Reason, StringComparison.Ordinal);
+        Assert.StartsWith(reason, fault.Reason.English, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -180,7 +180,9 @@ public sealed class DeathRecordTests
     [InlineData(" * /")]
     public async Task Given_no_last_name_When_it_is_read_Then_the_line_is_rejected_without_repeating_the_name(string name)
     {
-        Assert.Equal(new Fault("nomprenom", null, "the last name is missing; LASTNAME*FIRST NAMES/ expected"), Assert.Single((await RejectedAsync(new Death(Name: name))).Faults));
+        var fault = Assert.Single((await RejectedAsync(new Death(Name: name))).Faults);
+
+        Assert.Equal(("nomprenom", null, "the last name is missing; LASTNAME*FIRST NAMES/ expected"), (fault.Field, fault.Value, fault.Reason.English));
     }
 
     [Fact]

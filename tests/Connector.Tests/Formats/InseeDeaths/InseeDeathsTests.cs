@@ -59,7 +59,8 @@ public sealed class InseeDeathsTests
 
         var records = await Death.ReadAsync(first ? $"{cut}\n{whole}" : $"{whole}\n{cut}");
 
-        Assert.Equal(new Fault("", null, "166 characters, 167 or more expected"), Assert.Single(Assert.IsType<RejectedRecord>(records[first ? 0 : 1]).Faults));
+        var fault = Assert.Single(Assert.IsType<RejectedRecord>(records[first ? 0 : 1]).Faults);
+        Assert.Equal(("", null, "166 characters, 167 or more expected"), (fault.Field, fault.Value, fault.Reason.English));
         Assert.IsType<EventRecord>(records[first ? 1 : 0]);
     }
 
@@ -72,7 +73,7 @@ public sealed class InseeDeathsTests
         var records = await Death.ReadAsync($"{Death.Header}\n{row}\n{s_second}\n{row}");
 
         var fault = Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults);
-        Assert.StartsWith(reason, fault.Reason, StringComparison.Ordinal);
+        Assert.StartsWith(reason, fault.Reason.English, StringComparison.Ordinal);
         Assert.Null(fault.Value);
         Assert.Equal([3], Events(records));
         Assert.Equal([2, 3, 4], records.Select(record => record.Line));
@@ -83,7 +84,7 @@ public sealed class InseeDeathsTests
     {
         var records = await Death.ReadAsync($"{Death.Header}\n\"{new string('X', 300_000)}\n{s_second}");
 
-        Assert.StartsWith("longer than", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason, StringComparison.Ordinal);
+        Assert.StartsWith("longer than", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason.English, StringComparison.Ordinal);
         Assert.Equal([3], Events(records));
     }
 

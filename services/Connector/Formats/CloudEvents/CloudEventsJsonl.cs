@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Unicode;
 using Intercommunalite.Contracts;
 
-namespace Intercommunalite.Connector.Formats;
+namespace Intercommunalite.Connector.Formats.CloudEvents;
 
 /// <summary>
 /// <c>cloudevents-jsonl</c>: one CloudEvent a line, held to the same checks as one that is posted. Lines of an export that carry
@@ -13,15 +13,18 @@ internal sealed class CloudEventsJsonl : IFormat
 {
     private const int MaxLineLength = 1024 * 1024;
     private const int MaxFaults = 20;
-    private const int MaxFieldLength = 100;
 
     private static readonly JsonDocumentOptions s_json = new() { MaxDepth = 32 };
+    private static readonly Reason s_notUtf8 = new("n'est pas en UTF-8", "not UTF-8", Advice.Correct);
+    private static readonly Reason s_notJson = new("n'est pas du JSON", "not JSON", Advice.Correct);
 
     public string Name => "cloudevents-jsonl";
 
     public string CommuneField => "source";
 
-    public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, [EnumeratorCancellation] CancellationToken cancellation)
+    public bool LooksLike(string start) => start.TrimStart() is ['{', ..] && start.Contains("\"specversion\"", StringComparison.Ordinal);
+
+    public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
         {
@@ -31,8 +34,8 @@ internal sealed class CloudEventsJsonl : IFormat
 
     private static FormatRecord Read(Line line)
     {
-        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", "longer than 1 MiB"));
-        if (!Utf8.IsValid(line.Bytes.Span)) return new RejectedRecord(line.Number, Fault.Of("", "not UTF-8"));
+        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", Reason.LongerThan(1, "Mio", "MiB")));
+        if (!Utf8.IsValid(line.Bytes.Span)) return new RejectedRecord(line.Number, Fault.Of("", s_notUtf8));
         JsonElement json;
         try
         {
@@ -40,13 +43,13 @@ internal sealed class CloudEventsJsonl : IFormat
         }
         catch (JsonException)
         {
-            return new RejectedRecord(line.Number, Fault.Of("", "not JSON"));
+            return new RejectedRecord(line.Number, Fault.Of("", s_notJson));
         }
 
         var commune = CommuneOf(json);
         return Intake.Intake.Check(json, commune ?? default, out var errors) is { } accepted
             ? new EventRecord(line.Number, accepted)
-            : new RejectedRecord(line.Number, commune, [.. errors.Take(MaxFaults).Select(error => Fault.Of(Shortened(error.Field), error.Reason))]);
+            : new RejectedRecord(line.Number, commune, [.. errors.Take(MaxFaults).Select(EventFaults.Of)]);
     }
 
     private static CommuneCode? CommuneOf(JsonElement json)
@@ -63,7 +66,4 @@ internal sealed class CloudEventsJsonl : IFormat
             return null;
         }
     }
-
-    // The path holds the names of unknown fields, as the sender wrote them.
-    private static string Shortened(string field) => field.Length <= MaxFieldLength ? field : $"{field[..MaxFieldLength]}…";
 }

@@ -2,7 +2,7 @@ using Intercommunalite.Connector.Formats;
 
 namespace Intercommunalite.Connector.Tests.Formats;
 
-public sealed class SemicolonRowTests
+public sealed class CsvRowTests
 {
     [Theory]
     [InlineData("a;b;c", "a|b|c")]
@@ -14,7 +14,7 @@ public sealed class SemicolonRowTests
     [InlineData("5\" disc;b", "5\" disc|b")]
     public void Given_a_row_When_it_is_split_Then_its_fields_come_without_quotes(string line, string expected)
     {
-        Assert.Equal(expected, string.Join('|', SemicolonRow.Split(line)!));
+        Assert.Equal(expected, string.Join('|', CsvRow.Split(line)!));
     }
 
     [Theory]
@@ -24,6 +24,6 @@ public sealed class SemicolonRowTests
     [InlineData("\"a\"\"")]
     public void Given_a_quote_out_of_place_When_the_row_is_split_Then_it_is_refused(string line)
     {
-        Assert.Null(SemicolonRow.Split(line));
+        Assert.Null(CsvRow.Split(line));
     }
 }
