@@ -15,6 +15,8 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
 {
     private static readonly JsonSerializerOptions s_report = new(JsonSerializerOptions.Web) { WriteIndented = true };
 
+    private static readonly Dictionary<string, string> s_noSettings = [];
+
     private readonly string _done = Path.Combine(path, "done");
     private readonly string _rejected = Path.Combine(path, "rejected");
     private readonly HashSet<string> _waiting = [];
@@ -102,7 +104,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         var id = Guid.CreateVersion7();
         file.MoveTo(Path.Combine(path, $".{id}.{file.Name}"));
         await using var content = file.OpenRead();
-        await imports.TakeAsync(id, new(format, commune), content, cancellation);
+        await imports.TakeAsync(id, new(format, commune, s_noSettings), content, cancellation);
     }
 
     private void Settle(FileInfo file, Guid id, string name)

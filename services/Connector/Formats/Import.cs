@@ -1,4 +1,3 @@
-using System.Collections.ObjectModel;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
@@ -58,15 +57,7 @@ internal sealed record ImportState(
 /// <param name="Commune">The only commune whose records are taken; null when each record goes to its own.</param>
 /// <param name="Settings">What was told beside it, see <see cref="ImportContext"/>.</param>
 /// <param name="Confirmed">Whether somebody has said that it is right, though it looks wrong.</param>
-internal sealed record ImportRequest(string Format, CommuneCode? Commune, IReadOnlyDictionary<string, string> Settings, bool Confirmed = false)
-{
-    private static readonly ReadOnlyDictionary<string, string> s_none = new(new Dictionary<string, string>());
-
-    public ImportRequest(string format, CommuneCode? commune)
-        : this(format, commune, s_none)
-    {
-    }
-}
+internal sealed record ImportRequest(string Format, CommuneCode? Commune, IReadOnlyDictionary<string, string> Settings, bool Confirmed = false);
 
 /// <summary>How long a journal was when the import began to be read.</summary>
 /// <param name="Journal">The journal.</param>
