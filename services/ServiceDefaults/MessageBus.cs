@@ -13,7 +13,8 @@ namespace Intercommunalite.ServiceDefaults;
 public static partial class MessageBus
 {
     // RabbitMQ takes a process for dead that is silent for two to three of these; then another hub ingests, in less than 30 s.
-    private static readonly TimeSpan s_heartbeat = TimeSpan.FromSeconds(8);
+    internal static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(8);
+
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
     /// <summary>The exchange to which connectors publish.</summary>
@@ -33,6 +34,8 @@ public static partial class MessageBus
     {
         var address = new Uri(builder.Configuration.GetConnectionString("Bus")
             ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+        builder.Services.AddSingleton<BrokerSockets>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<BrokerSockets>());
         builder.Services.AddMassTransit(bus =>
         {
             // By default MassTransit reports usage to its vendor; a public body must not.
@@ -48,10 +51,14 @@ public static partial class MessageBus
             {
                 broker.Host(address, host =>
                 {
-                    host.Heartbeat(s_heartbeat);
-                    host.OnRefreshConnectionFactory = factory => AnswersAsync(
-                        factory, context.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(MessageBus)),
-                        context.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
+                    host.Heartbeat(Heartbeat);
+                    host.OnRefreshConnectionFactory = async factory =>
+                    {
+                        await AnswersAsync(
+                            factory, context.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(MessageBus)),
+                            context.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
+                        context.GetRequiredService<BrokerSockets>().Watch(factory);
+                    };
                 });
                 broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
                 broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));

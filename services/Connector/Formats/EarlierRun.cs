@@ -4,7 +4,7 @@ using Intercommunalite.Connector.Journal;
 namespace Intercommunalite.Connector.Formats;
 
 /// <summary>
-/// The stretch of a journal that came after an import began and before this run of it: there lies what an earlier run, cut off by
+/// The stretch of a journal that came after the checkpoint of an import and before this run of it: there lies what an earlier run, cut off by
 /// a crash, wrote. It is a duplicate to the journal, but accepted by this import, once. A bit for each position is all it takes.
 /// </summary>
 internal sealed class EarlierRun
@@ -14,7 +14,7 @@ internal sealed class EarlierRun
 
     /// <summary>Looks at a journal before this run writes to it.</summary>
     /// <param name="journal">The journal.</param>
-    /// <param name="mark">How long it was when the import began.</param>
+    /// <param name="mark">How long it was at the checkpoint.</param>
     public EarlierRun(CommuneJournal journal, JournalMark mark)
     {
         _before = mark.Journal == journal.Id ? mark.Last : journal.Last;

@@ -35,6 +35,8 @@ internal enum ImportStatus
 /// <param name="Elsewhere">Records of communes that are not served here, or of no commune.</param>
 /// <param name="Withdrawn">Pupils whom the file no longer names: events that no line of it holds.</param>
 /// <param name="Remarks">What differs from what is expected in records that were taken all the same.</param>
+/// <param name="BytesRead">How much of the file is read.</param>
+/// <param name="Bytes">How long it is.</param>
 /// <param name="Error">Why the file was refused or is held.</param>
 /// <param name="Erreur">The same in French.</param>
 /// <param name="Waiting">Why a running import does not go on at present; absent when it does.</param>
@@ -48,6 +50,8 @@ internal sealed record ImportState(
     long Elsewhere = 0,
     long Withdrawn = 0,
     long Remarks = 0,
+    long BytesRead = 0,
+    long Bytes = 0,
     string? Error = null,
     string? Erreur = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Waiting = null);
@@ -59,10 +63,17 @@ internal sealed record ImportState(
 /// <param name="Confirmed">Whether somebody has said that it is right, though it looks wrong.</param>
 internal sealed record ImportRequest(string Format, CommuneCode? Commune, IReadOnlyDictionary<string, string> Settings, bool Confirmed = false);
 
-/// <summary>How long a journal was when the import began to be read.</summary>
+/// <summary>How long a journal was at a checkpoint.</summary>
 /// <param name="Journal">The journal.</param>
 /// <param name="Last">Its last position.</param>
 internal sealed record JournalMark(Guid Journal, long Last);
+
+/// <summary>A place in a file of which all before it is done: in the journals, or in the report.</summary>
+/// <param name="Records">Records before it.</param>
+/// <param name="State">What they came to.</param>
+/// <param name="ReportLength">How long the report was.</param>
+/// <param name="Marks">How long the journals were, by commune.</param>
+internal sealed record Checkpoint(long Records, ImportState State, long ReportLength, IReadOnlyDictionary<string, JournalMark> Marks);
 
 /// <summary>
 /// An import: a directory with the file as it came (until it is done, since it holds personal data), the rejected lines, and
@@ -94,8 +105,8 @@ internal sealed class Import
     /// <summary>Trace of the request that brought the file.</summary>
     public string? TraceParent => _written.TraceParent;
 
-    /// <summary>The journals as they were before the first line was read; null until then. A run after a crash finds them here.</summary>
-    public IReadOnlyDictionary<string, JournalMark>? Marks => _written.Marks;
+    /// <summary>Where a run after a crash goes on; null before the first line was read.</summary>
+    public Checkpoint? Checkpoint => _written.Checkpoint;
 
     /// <summary>How far it is. Replaced whole, so that it can be read at any moment.</summary>
     public ImportState State => Volatile.Read(ref _written).State;
@@ -112,7 +123,7 @@ internal sealed class Import
     /// <summary>Notes a new import of which the file is on disk; once this returns, it is not forgotten.</summary>
     public static Import Create(string directory, Guid id, ImportRequest request, long size, string hash, DateTimeOffset takenAt, string? traceParent)
     {
-        var written = new Written(request, size, hash, takenAt, traceParent, null, new ImportState(id, ImportStatus.Running));
+        var written = new Written(request, size, hash, takenAt, traceParent, null, new ImportState(id, ImportStatus.Running, Bytes: size));
         // Not by renaming, as later: a crash could take the rename back, and with it the promise to read the file.
         Write(Path.Combine(directory, FileName), written);
         return new Import(directory, written);
@@ -132,13 +143,10 @@ internal sealed class Import
         }
     }
 
-    /// <summary>Notes the journals before the first line is read.</summary>
-    public void Begin(IReadOnlyDictionary<string, JournalMark> marks)
-    {
-        Save(_written with { Marks = marks });
-    }
+    /// <summary>Notes how far the file is read.</summary>
+    public void Note(Checkpoint checkpoint) => Save(_written with { Checkpoint = checkpoint });
 
-    /// <summary>Shows progress; not written to disk, since a run after a crash counts anew.</summary>
+    /// <summary>Shows progress; not written to disk: a run after a crash counts from the checkpoint on.</summary>
     public void Show(ImportState state) => Volatile.Write(ref _written, _written with { State = state });
 
     /// <summary>Notes the end, then deletes the file; one that is held stays.</summary>
@@ -149,7 +157,7 @@ internal sealed class Import
     }
 
     /// <summary>Notes that somebody said the file is right: it is read anew.</summary>
-    public void Confirm() => Save(_written with { Request = Request with { Confirmed = true }, State = new ImportState(Id, ImportStatus.Running) });
+    public void Confirm() => Save(_written with { Request = Request with { Confirmed = true }, Checkpoint = null, State = new ImportState(Id, ImportStatus.Running, Bytes: Size) });
 
     private void Save(Written written)
     {
@@ -172,6 +180,6 @@ internal sealed class Import
         string Hash,
         DateTimeOffset TakenAt,
         string? TraceParent,
-        IReadOnlyDictionary<string, JournalMark>? Marks,
+        Checkpoint? Checkpoint,
         ImportState State);
 }

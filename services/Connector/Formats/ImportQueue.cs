@@ -1,26 +1,49 @@
 using System.Diagnostics;
 using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using Microsoft.Data.Sqlite;
 
 namespace Intercommunalite.Connector.Formats;
 
-/// <summary>Reads the imports, one at a time.</summary>
+/// <summary>
+/// Reads the imports: those of a commune one after another, in the order in which they came; those of different communes side by
+/// side, so that nobody waits for a commune whose journal is full.
+/// </summary>
 internal sealed partial class ImportQueue(
     Imports imports, IEnumerable<IFormat> formats, Journals journals, JournalLimits limits, FormatsOptions options, TimeProvider clock, ILogger<ImportQueue> logger) : BackgroundService
 {
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        var last = new Dictionary<CommuneCode, Task>();
+        var lastOfAny = Task.CompletedTask;
         try
         {
             await foreach (var import in imports.WaitingAsync(stoppingToken))
             {
-                while (!await TryRunAsync(import, stoppingToken)) await Task.Delay(options.RetryDelay, clock, stoppingToken);
+                if (import.Request.Commune is { } commune) last[commune] = RunAfterAsync(last.GetValueOrDefault(commune, Task.CompletedTask), import, stoppingToken);
+                else lastOfAny = RunAfterAsync(lastOfAny, import, stoppingToken);
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             // Stopping: what is unfinished is read again at the next start.
+        }
+
+        await Task.WhenAll([lastOfAny, .. last.Values]);
+    }
+
+    private async Task RunAfterAsync(Task before, Import import, CancellationToken stopping)
+    {
+        try
+        {
+            await before;
+            await Task.Yield();
+            while (!await TryRunAsync(import, stopping)) await Task.Delay(options.RetryDelay, clock, stopping);
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            // The same.
         }
     }
 

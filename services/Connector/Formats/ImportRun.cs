@@ -6,15 +6,16 @@ using Intercommunalite.Contracts;
 namespace Intercommunalite.Connector.Formats;
 
 /// <summary>
-/// Reads the file of an import from its beginning and writes its events to the journals, in the order of the file within each
-/// commune, some hundred at a time. After a crash it does the same again; what is already in the journals stays single, and is
-/// counted as if nothing had happened. Where a journal is past its limits, it waits.
+/// Reads the file of an import and writes its events to the journals, in the order of the file within each commune, many at a
+/// time. After a crash it goes on from the last checkpoint; what is in the journals already stays single, and is counted as if
+/// nothing had happened. Where a journal is past its limits, it waits.
 /// </summary>
 internal sealed class ImportRun
 {
-    private const int MaxBatchEvents = 500;
+    private const int MaxBatchEvents = 1_000;
     private const int MaxWaitingBytes = 4 * 1024 * 1024;
     private const int LinesBetweenSignsOfLife = 500;
+    private const int RecordsBetweenCheckpoints = 50_000;
     private const int LookedAt = 4_096;
 
     private readonly Import _import;
@@ -25,11 +26,12 @@ internal sealed class ImportRun
     private readonly Dictionary<CommuneCode, Batch> _batches = [];
     private long _waitingBytes;
     private ImportState _state;
+    private long _records;
 
     private ImportRun(Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits)
     {
         (_import, _format, _formats, _journals, _limits) = (import, format, formats, journals, limits);
-        _state = new ImportState(import.Id, ImportStatus.Running);
+        (_state, _records) = (import.Checkpoint!.State, 0);
     }
 
     /// <summary>Reads the whole file.</summary>
@@ -43,24 +45,30 @@ internal sealed class ImportRun
     public static async Task<ImportState> RunAsync(
         Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits, CancellationToken cancellation)
     {
-        if (import.Marks is null) import.Begin(journals.All.ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last)));
+        if (import.Checkpoint is null) import.Note(new(0, new ImportState(import.Id, ImportStatus.Running, Bytes: import.Size), 0, Marks(import, journals)));
         return await new ImportRun(import, format, formats, journals, limits).ReadAsync(cancellation);
     }
 
     private async Task<ImportState> ReadAsync(CancellationToken cancellation)
     {
-        await using var rejects = await Rejects.OpenAsync(_import.RejectsPath, 0);
+        await using var rejects = await Rejects.OpenAsync(_import.RejectsPath, _import.Checkpoint!.ReportLength);
         await using var file = new FileStream(_import.UploadPath, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan);
         var context = new ImportContext(_import.Request.Commune, _import.TakenAt, _import.Request.Settings);
         try
         {
             if (_format.Refuses(context) is { } refusal) throw new FileRefusedException(refusal);
+            var done = _import.Checkpoint.Records;
             await foreach (var record in _format.ReadAsync(file, context, cancellation))
             {
+                if (++_records <= done) continue;
                 await TakeAsync(record, rejects, cancellation);
-                if (_state.LinesRead % LinesBetweenSignsOfLife == 0) await ShowAsync(rejects);
+                if (_records % LinesBetweenSignsOfLife != 0) continue;
+                _state = _state with { BytesRead = file.Position };
+                await ShowAsync(rejects);
+                if (_records % RecordsBetweenCheckpoints == 0) await NoteAsync(rejects, cancellation);
             }
 
+            _state = _state with { BytesRead = file.Position };
             await WriteAllAsync(cancellation);
             return _state with { Status = ImportStatus.Completed };
         }
@@ -71,6 +79,17 @@ internal sealed class ImportRun
             return _state with { Status = ImportStatus.Refused, Error = reason.English, Erreur = reason.French };
         }
     }
+
+    // The journals first, then the note that they have it.
+    private async Task NoteAsync(Rejects rejects, CancellationToken cancellation)
+    {
+        await WriteAllAsync(cancellation);
+        _import.Note(new(_records, _state, await rejects.FlushAsync(), Marks(_import, _journals)));
+    }
+
+    private static Dictionary<string, JournalMark> Marks(Import import, Journals journals) => journals.All
+        .Where(journal => import.Request.Commune is not { } only || journal.Commune == only)
+        .ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last));
 
     private async Task<IFormat?> LooksLikeAsync(FileStream file, CancellationToken cancellation)
     {
@@ -124,7 +143,7 @@ internal sealed class ImportRun
     private async Task AddAsync(CloudEvent read, CancellationToken cancellation)
     {
         var commune = read.Source.Commune;
-        if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Marks![commune.ToString()]);
+        if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Checkpoint!.Marks[commune.ToString()]);
         var size = JsonMarshal.GetRawUtf8Value(read.Data).Length;
         batch.Events.Add(read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent });
         batch.Bytes += size;

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using Intercommunalite.Connector.Formats;
 using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
 
 namespace Intercommunalite.Connector.Tests.Formats;
@@ -32,9 +33,10 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
         var id = state.GetProperty("importId").GetGuid();
         Assert.Equal(7, id.Version);
         Assert.Equal($"/communes/35238/imports/{id}", response.Headers.Location!.ToString());
+        var size = (await body.ReadAsByteArrayAsync()).Length;
         var end = await _app.EndOfAsync($"/communes/35238/imports/{id}");
         Assert.Equal(
-            $$"""{"importId":"{{id}}","status":"completed","linesRead":1,"accepted":1,"duplicates":0,"rejected":0,"elsewhere":0,"error":null}""", end.GetRawText());
+            $$"""{"importId":"{{id}}","status":"completed","linesRead":1,"accepted":1,"duplicates":0,"rejected":0,"elsewhere":0,"withdrawn":0,"remarks":0,"bytesRead":{{size}},"bytes":{{size}},"error":null,"erreur":null}""", end.GetRawText());
         Assert.Equal(end.GetRawText(), (await _app.GetAsync($"/imports/{id}")).GetRawText());
         Assert.Equal(id.ToString(), Directory.GetDirectories(_data.Combine("imports")).Select(Path.GetFileName).Single());
         Assert.False(System.IO.File.Exists(_data.Combine("imports", id.ToString(), "upload")));
@@ -49,11 +51,10 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
         AssertCounts(state, linesRead: 5, accepted: 1, rejected: 4);
         Assert.Equal(
             [
-                "line;field;value;reason",
                 "3;lieudeces;35085;of another commune: 35238 expected",
                 "4;lieudeces;69123;of another commune: 35238 expected",
                 "5;lieudeces;99109;not the code of a commune of today or of one that was merged into it",
-                "6;datedeces;19701399;\"no such date; AAAAMMJJ expected, with 00 for an unknown month or day\"",
+                "6;datedeces;19701399;no such date; AAAAMMJJ, 00 for an unknown month or day, expected",
             ],
             await RejectsAsync($"/communes/35238/imports/{state.GetProperty("importId")}/rejects"));
         Assert.Equal(1, _app.Journal("35238").Last);
@@ -93,7 +94,7 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
         Assert.Equal("refused", state.GetProperty("status").GetString());
         Assert.Contains("nomprenom;sexe;datenaiss", state.GetProperty("error").GetString(), StringComparison.Ordinal);
         AssertNowhere("MARTIN");
-        Assert.Equal(2, (await RejectsAsync($"/imports/{state.GetProperty("importId")}/rejects")).Count);
+        Assert.Single(await RejectsAsync($"/imports/{state.GetProperty("importId")}/rejects"));
     }
 
     [Fact]
@@ -103,8 +104,8 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
 
         var rows = await RejectsAsync($"/imports/{state.GetProperty("importId")}/rejects");
 
-        Assert.StartsWith("2;datedeces;'=1+1;", rows[1], StringComparison.Ordinal);
-        Assert.StartsWith("3;lieudeces;'@A1;", rows[2], StringComparison.Ordinal);
+        Assert.StartsWith("2;datedeces;'=1+1;", rows[0], StringComparison.Ordinal);
+        Assert.StartsWith("3;lieudeces;'@A1;", rows[1], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -127,7 +128,7 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
         AssertCounts(state, linesRead: 5, duplicates: 2, rejected: 3);
         Assert.Equal(
             ["3;source;33063;of another commune: 35085 expected", "4;position;;set by the connector, not by the sender", "6;;;not JSON"],
-            (await RejectsAsync($"/communes/35085/imports/{state.GetProperty("importId")}/rejects")).Skip(1));
+            await RejectsAsync($"/communes/35085/imports/{state.GetProperty("importId")}/rejects"));
     }
 
     [Fact]
@@ -195,13 +196,17 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
 
     private ConnectorApp Start() => ConnectorApp.Start(_data.FullPath, "35085,35238");
 
+    // Line, field, value and the English reason of each.
     private async Task<List<string>> RejectsAsync(string path)
     {
         using var response = await _app.Http.GetAsync(new Uri(path, UriKind.Relative));
         Assert.Equal("text/csv; charset=utf-8", response.Content.Headers.ContentType!.ToString());
         var bytes = await response.Content.ReadAsByteArrayAsync();
         Assert.Equal([0xEF, 0xBB, 0xBF], bytes[..3]);
-        return [.. System.Text.Encoding.UTF8.GetString(bytes[3..]).Split("\r\n", StringSplitOptions.RemoveEmptyEntries)];
+        var rows = System.Text.Encoding.UTF8.GetString(bytes[3..]).Split("\r\n", StringSplitOptions.RemoveEmptyEntries).Select(row => CsvRow.Split(row)!).ToList();
+        Assert.Equal("type;line;field;value;raison;reason;que faire;what to do", string.Join(';', rows[0]));
+        Assert.All(rows.Skip(1), row => Assert.All([row[4], row[6], row[7]], cell => Assert.NotEmpty(cell)));
+        return [.. rows.Skip(1).Select(row => string.Join(';', row[1], row[2], row[3], row[5]))];
     }
 
     private void AssertNowhere(string name)

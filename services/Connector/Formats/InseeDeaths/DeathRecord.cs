@@ -12,6 +12,10 @@ internal static class DeathRecord
     private const int MaxActLength = 40;
     private const int MaxTextLength = 1000;
 
+    private static readonly Reason s_noDate = new(
+        "cette date n'existe pas ; AAAAMMJJ attendu, 00 pour un mois ou un jour inconnu",
+        "no such date; AAAAMMJJ, 00 for an unknown month or day, expected", Advice.Correct);
+
     private static readonly Reason s_noYear = new("l'année n'est pas connue", "the year is unknown", Advice.Correct);
     private static readonly Reason s_future = new("dans le futur", "in the future", Advice.Correct);
     private static readonly Reason s_noName = new(
@@ -50,7 +54,7 @@ internal static class DeathRecord
         }
 
         date = default;
-        if (!DeathDate.TryRead(row.DeathDate, out var read)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, Reason.NoDate("AAAAMMJJ")));
+        if (!DeathDate.TryRead(row.DeathDate, out var read)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, s_noDate));
         else if (read is null) faults.Add(Fault.OfCode("datedeces", row.DeathDate, s_noYear));
         else if (read.Value.Start() > now.AddDays(1)) faults.Add(Fault.OfCode("datedeces", row.DeathDate, s_future));
         else date = read.Value;
