@@ -50,7 +50,8 @@ internal abstract record FormatRecord(long Line, CommuneCode? Commune);
 /// <summary>An event.</summary>
 /// <param name="Line">Number of the line.</param>
 /// <param name="Event">The event, valid by the catalogue.</param>
-internal sealed record EventRecord(long Line, CloudEvent Event) : FormatRecord(Line, Event.Source.Commune);
+/// <param name="Act">For formats that do not say what is a correction: what tells that the act is known already.</param>
+internal sealed record EventRecord(long Line, CloudEvent Event, ActKey? Act = null) : FormatRecord(Line, Event.Source.Commune);
 
 /// <summary>A line that cannot be read.</summary>
 /// <param name="Line">Number of the line.</param>

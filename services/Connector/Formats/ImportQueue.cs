@@ -39,6 +39,7 @@ internal sealed partial class ImportQueue(
         {
             await before;
             await Task.Yield();
+            stopping.ThrowIfCancellationRequested();
             while (!await TryRunAsync(import, stopping)) await Task.Delay(options.RetryDelay, clock, stopping);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)

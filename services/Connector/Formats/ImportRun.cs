@@ -46,7 +46,15 @@ internal sealed class ImportRun
         Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits, CancellationToken cancellation)
     {
         if (import.Checkpoint is null) import.Note(new(0, new ImportState(import.Id, ImportStatus.Running, Bytes: import.Size), 0, Marks(import, journals)));
-        return await new ImportRun(import, format, formats, journals, limits).ReadAsync(cancellation);
+        var run = new ImportRun(import, format, formats, journals, limits);
+        try
+        {
+            return await run.ReadAsync(cancellation);
+        }
+        finally
+        {
+            foreach (var batch in run._batches.Values) batch.Dispose();
+        }
     }
 
     private async Task<ImportState> ReadAsync(CancellationToken cancellation)
@@ -70,6 +78,7 @@ internal sealed class ImportRun
 
             _state = _state with { BytesRead = file.Position };
             await WriteAllAsync(cancellation);
+            foreach (var batch in _batches.Values) batch.Flush();
             return _state with { Status = ImportStatus.Completed };
         }
         catch (FileRefusedException refusal)
@@ -84,6 +93,7 @@ internal sealed class ImportRun
     private async Task NoteAsync(Rejects rejects, CancellationToken cancellation)
     {
         await WriteAllAsync(cancellation);
+        foreach (var batch in _batches.Values) batch.Flush();
         _import.Note(new(_records, _state, await rejects.FlushAsync(), Marks(_import, _journals)));
     }
 
@@ -127,7 +137,7 @@ internal sealed class ImportRun
         }
         else
         {
-            await AddAsync(((EventRecord)record).Event, cancellation);
+            await AddAsync((EventRecord)record, cancellation);
         }
     }
 
@@ -140,12 +150,13 @@ internal sealed class ImportRun
         _ => null,
     };
 
-    private async Task AddAsync(CloudEvent read, CancellationToken cancellation)
+    private async Task AddAsync(EventRecord record, CancellationToken cancellation)
     {
+        var read = record.Event;
         var commune = read.Source.Commune;
         if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Checkpoint!.Marks[commune.ToString()]);
         var size = JsonMarshal.GetRawUtf8Value(read.Data).Length;
-        batch.Events.Add(read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent });
+        batch.Events.Add((read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent }, record.Act));
         batch.Bytes += size;
         _waitingBytes += size;
         if (_waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
@@ -154,13 +165,13 @@ internal sealed class ImportRun
 
     private async Task WriteAllAsync(CancellationToken cancellation)
     {
-        foreach (var batch in _batches.Values) await WriteAsync(batch, cancellation);
+        foreach (var batch in _batches.Values.Where(batch => batch.Events.Count > 0)) await WriteAsync(batch, cancellation);
     }
 
     private async Task WriteAsync(Batch batch, CancellationToken cancellation)
     {
         await _limits.UntilAcceptsAsync(batch.Journal, why => _import.Show(_state with { Waiting = why }), cancellation);
-        var posted = await batch.Journal.AppendAsync([.. batch.Events], cancellation);
+        var posted = await batch.Journal.AppendAsync(batch.Settle(_import.Id), cancellation);
         Intake.Intake.Count(batch.Journal.Commune, posted);
         var accepted = posted.Count(batch.Earlier.IsAccepted);
         _state = _state with { Accepted = _state.Accepted + accepted, Duplicates = _state.Duplicates + posted.Count - accepted };
@@ -175,15 +186,29 @@ internal sealed class ImportRun
         _import.Show(_state);
     }
 
-    private sealed class Batch(CommuneJournal journal, JournalMark mark)
+    private sealed class Batch(CommuneJournal journal, JournalMark mark) : IDisposable
     {
+        private KnownActs? _acts;
+
         public CommuneJournal Journal { get; } = journal;
 
-        public List<CloudEvent> Events { get; } = [];
+        public List<(CloudEvent Event, ActKey? Act)> Events { get; } = [];
 
         public int Bytes { get; set; }
 
         public EarlierRun Earlier { get; } = new(journal, mark);
+
+        /// <summary>The events, corrections of known acts as such.</summary>
+        public List<CloudEvent> Settle(Guid import)
+        {
+            if (Events.TrueForAll(read => read.Act is null)) return [.. Events.Select(read => read.Event)];
+            _acts ??= new KnownActs(Journal.Directory);
+            return _acts.Settle(Events, import);
+        }
+
+        public void Flush() => _acts?.Flush();
+
+        public void Dispose() => _acts?.Dispose();
 
         public void Clear()
         {

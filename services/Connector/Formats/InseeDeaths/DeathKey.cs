@@ -35,6 +35,28 @@ internal static class DeathKey
         return $"death/{year:D4}/{row.DeathPlace}/{(act.Length > 0 ? act : "-")}/{person}";
     }
 
+    /// <summary>
+    /// Where a death is looked for when a later file corrects it: among those of the day at the place, and, if it has an act number,
+    /// under that number of the year. So either may be corrected, not both at once.
+    /// </summary>
+    public static IReadOnlyList<string> Places(DeathRow row, int year)
+    {
+        var day = $"{row.DeathDate}/{row.DeathPlace}";
+        var act = Cut(row.Act, ActWidth);
+        return act.Length > 0 ? [day, $"{year:D4}/{row.DeathPlace}/{act.PadLeft(ActWidth)}"] : [day];
+    }
+
+    /// <summary>
+    /// The same person: by the whole name, or by first names, sex and date of birth. (Twins who die on a day differ in their first
+    /// names.) So the name may be corrected, or what is known of the birth, not both at once.
+    /// </summary>
+    public static IReadOnlyList<string> Likenesses(DeathRow row)
+    {
+        var name = Cut(row.Name, NameWidth).ToUpperInvariant();
+        var firstNames = name[(name.IndexOf('*', StringComparison.Ordinal) + 1)..].Trim(' ', '/');
+        return firstNames.Length > 0 ? [name, $"{firstNames}/{row.Sex}/{row.BirthDate}"] : [name];
+    }
+
     /// <summary>Id of the event: equal when, and only when, all nine fields are.</summary>
     public static string Id(DeathRow row) => Hash(
         IdLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, Cut(row.BirthCommune, PlaceNameWidth),

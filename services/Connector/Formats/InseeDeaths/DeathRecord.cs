@@ -40,7 +40,7 @@ internal static class DeathRecord
         var faults = Faults(row, now, out var date, out var deceased);
         if (faults.Count > 0) return new RejectedRecord(line, commune, faults);
         return commune is { } known
-            ? new EventRecord(line, Event(row, known, date, deceased!))
+            ? Event(line, row, known, date, deceased!, now)
             : new PlacelessRecord(line, Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, s_noCommune));
     }
 
@@ -67,15 +67,18 @@ internal static class DeathRecord
         return faults;
     }
 
-    private static CloudEvent Event(DeathRow row, CommuneCode commune, PartialDate date, Person deceased)
+    private static EventRecord Event(long line, DeathRow row, CommuneCode commune, PartialDate date, Person deceased, DateTimeOffset now)
     {
-        var death = new DeathRegistered(
-            date, TextOrNull(row.Act), BirthCommune: Epci.TryResolve(row.BirthPlace, out var birthCommune) ? birthCommune : null)
-        {
-            Personal = new DeathPersonal(deceased),
-        };
+        CommuneCode? birthCommune = Epci.TryResolve(row.BirthPlace, out var known) ? known : null;
+        var source = new EventSource(commune, SourceSystem);
+        var act = TextOrNull(row.Act);
+        var id = DeathKey.Id(row);
         // The file does not say when the act was recorded; the day of the death, or the first that it may have been, stands for it.
-        return CloudEvent.Create(death, DeathKey.Id(row), new EventSource(commune, SourceSystem), DeathKey.Subject(row, date.Year), date.Start());
+        var death = CloudEvent.Create(
+            new DeathRegistered(date, act, BirthCommune: birthCommune) { Personal = new DeathPersonal(deceased) }, id, source, DeathKey.Subject(row, date.Year), date.Start());
+        return new(line, death, new ActKey(DeathKey.Places(row, date.Year), DeathKey.Likenesses(row), subject => CloudEvent.Create(
+            new ActCorrected(ActKind.Death, PartialDate.Of(DateOnly.FromDateTime(now.DateTime)), date, act, BirthCommune: birthCommune) { Personal = new AmendmentPersonal([deceased]) },
+            $"{id}-correction", source, subject, now)));
     }
 
     private static Person? Deceased(DeathRow row)
