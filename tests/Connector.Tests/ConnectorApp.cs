@@ -80,6 +80,7 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
         builder.UseSetting("Connector:Communes", _communes);
         builder.UseSetting("Connector:DataDirectory", _data);
         builder.UseSetting("Formats:DropInterval", "00:00:00.050");
+        builder.UseSetting("Formats:DropQuiet", "00:00:00.100");
         builder.UseSetting("Logging:LogLevel:Default", "Error");
         foreach (var (key, value) in _settings) builder.UseSetting(key, value);
         builder.ConfigureTestServices(_services);

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Connector.Formats;
 
@@ -7,32 +6,42 @@ namespace Intercommunalite.Connector.Formats;
 /// A folder whose files are taken as if they had been posted. Everything that must be remembered is in the files' names, so that
 /// a crash at any moment leaves a folder to go on with: a file being imported is called <c>.{import id}.{its name}</c>.
 /// </summary>
+/// <remarks>
+/// A file whose import is held waits in <c>held/</c> as <c>{import id}.{its name}</c>, so that whoever decides finds the id.
+/// </remarks>
 /// <param name="path">The folder.</param>
-/// <param name="format">Name of the format of its files.</param>
-/// <param name="commune">The only commune whose records are taken; null when each record goes to its own.</param>
+/// <param name="request">What to do with its files.</param>
 /// <param name="imports">Where the files go.</param>
-internal sealed class DropFolder(string path, string format, CommuneCode? commune, Imports imports)
+/// <param name="quiet">How long a file must be seen unchanged.</param>
+/// <param name="clock">The time.</param>
+internal sealed class DropFolder(string path, ImportRequest request, Imports imports, TimeSpan quiet, TimeProvider clock)
 {
-    private static readonly JsonSerializerOptions s_report = new(JsonSerializerOptions.Web) { WriteIndented = true };
+    private const string ReportSuffix = ".report.json";
+    private const string RejectsSuffix = ".rejects.csv";
 
-    private static readonly Dictionary<string, string> s_noSettings = [];
+    private static readonly JsonSerializerOptions s_report = new(JsonSerializerOptions.Web) { WriteIndented = true };
 
     private readonly string _done = Path.Combine(path, "done");
     private readonly string _rejected = Path.Combine(path, "rejected");
+    private readonly string _held = Path.Combine(path, "held");
     private readonly HashSet<string> _waiting = [];
-    private Dictionary<string, (long Size, DateTime Time)> _seen = [];
+    private Dictionary<string, Seen> _seen = [];
 
     public string FullPath => path;
 
-    /// <summary>Makes the folder, with <c>done/</c> and <c>rejected/</c> in it.</summary>
+    /// <summary>Whether a folder in a drop folder is the connector's own.</summary>
+    public static bool IsOwn(string name) => name is "done" or "rejected" or "held";
+
+    /// <summary>Makes the folder, with <c>done/</c>, <c>rejected/</c> and <c>held/</c> in it.</summary>
     public void Create()
     {
         Directory.CreateDirectory(_done);
         Directory.CreateDirectory(_rejected);
+        Directory.CreateDirectory(_held);
     }
 
     /// <summary>
-    /// Moves away the files whose import is over, and takes those that are whole: unchanged since the last look, and open nowhere.
+    /// Moves away the files whose import is over, and takes those that are whole: unchanged for a while, and open nowhere.
     /// While the disk is too full for another copy, they wait.
     /// </summary>
     /// <param name="failed">Told of each file that could not be handled; it is tried again at the next look.</param>
@@ -40,15 +49,15 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
     public async Task LookAsync(Action<Exception> failed, CancellationToken cancellation)
     {
         Create();
-        var seen = new Dictionary<string, (long, DateTime)>();
-        foreach (var file in new DirectoryInfo(path).GetFiles().OrderBy(file => file.LastWriteTimeUtc).ThenBy(file => file.Name, StringComparer.Ordinal))
+        var seen = new Dictionary<string, Seen>();
+        var files = new DirectoryInfo(_held).GetFiles().Concat(new DirectoryInfo(path).GetFiles());
+        foreach (var file in files.OrderBy(file => file.LastWriteTimeUtc).ThenBy(file => file.Name, StringComparer.Ordinal))
         {
             try
             {
                 if (TakenAs(file.Name) is { } taken) Settle(file, taken.Import, taken.Name);
-                else if (!IsCandidate(file)) continue;
-                else if (IsWhole(file) && HasRoomFor(file, failed)) await TakeAsync(file, cancellation);
-                else seen[file.Name] = (file.Length, file.LastWriteTimeUtc);
+                else if (file.DirectoryName == _held || !IsCandidate(file)) continue;
+                else if (IsWhole(file, seen) && HasRoomFor(file, failed)) await TakeAsync(file, cancellation);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
@@ -63,17 +72,23 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         !file.Name.StartsWith('.') && file.LinkTarget is null
         && !file.Name.EndsWith(".part", StringComparison.OrdinalIgnoreCase) && !file.Name.EndsWith(".tmp", StringComparison.OrdinalIgnoreCase);
 
-    private static (Guid Import, string Name)? TakenAs(string name)
+    // .{id}.{name} while it is read, {id}.{name} while it is held; a held file's reports are none.
+    private static (Guid Import, string Name)? TakenAs(string file)
     {
         const int Length = 36;
-        return name.Length > Length + 2 && name[0] == '.' && name[Length + 1] == '.' && Guid.TryParseExact(name.AsSpan(1, Length), "D", out var import)
-            ? (import, name[(Length + 2)..])
+        var name = file.StartsWith('.') ? file[1..] : file;
+        return name.Length > Length + 1 && name[Length] == '.' && Guid.TryParseExact(name.AsSpan(0, Length), "D", out var import)
+            && (name != file || !(name.EndsWith(ReportSuffix, StringComparison.Ordinal) || name.EndsWith(RejectsSuffix, StringComparison.Ordinal)))
+            ? (import, name[(Length + 1)..])
             : null;
     }
 
-    private bool IsWhole(FileInfo file)
+    private bool IsWhole(FileInfo file, Dictionary<string, Seen> seen)
     {
-        if (!_seen.TryGetValue(file.Name, out var before) || before != (file.Length, file.LastWriteTimeUtc)) return false;
+        var (size, time) = (file.Length, file.LastWriteTimeUtc);
+        if (!_seen.TryGetValue(file.Name, out var before) || (before.Size, before.Time) != (size, time)) before = new(size, time, clock.GetTimestamp());
+        seen[file.Name] = before;
+        if (clock.GetElapsedTime(before.Since) < quiet) return false;
         try
         {
             using var alone = new FileStream(file.FullName, FileMode.Open, FileAccess.Read, FileShare.None);
@@ -104,7 +119,7 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         var id = Guid.CreateVersion7();
         file.MoveTo(Path.Combine(path, $".{id}.{file.Name}"));
         await using var content = file.OpenRead();
-        await imports.TakeAsync(id, new(format, commune, s_noSettings), content, cancellation);
+        await imports.TakeAsync(id, request, content, cancellation);
     }
 
     private void Settle(FileInfo file, Guid id, string name)
@@ -118,13 +133,18 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
             return;
         }
 
-        var target = import.State.Status == ImportStatus.Refused ? _rejected : _done;
-        var free = FreeName(target, name);
+        var isHeld = import.State.Status == ImportStatus.Held;
+        if (isHeld && file.DirectoryName == _held) return;
+        var target = isHeld ? _held : import.State.Status == ImportStatus.Refused ? _rejected : _done;
+        var free = isHeld ? $"{id}.{name}" : FreeName(target, name);
         try
         {
             File.WriteAllText(ReportPath(target, free), JsonSerializer.Serialize(import.State, s_report));
-            if (import.State.Rejected > 0) File.Copy(import.RejectsPath, RejectsPath(target, free));
+            if (import.State is not { Status: ImportStatus.Completed, Rejected: 0, Remarks: 0 } && File.Exists(import.RejectsPath)) File.Copy(import.RejectsPath, RejectsPath(target, free), overwrite: true);
             File.Move(file.FullName, Path.Combine(target, free));
+            if (file.DirectoryName != _held) return;
+            File.Delete(ReportPath(_held, file.Name));
+            File.Delete(RejectsPath(_held, file.Name));
         }
         catch (IOException)
         {
@@ -144,7 +164,9 @@ internal sealed class DropFolder(string path, string format, CommuneCode? commun
         return free;
     }
 
-    private static string ReportPath(string folder, string name) => Path.Combine(folder, $"{name}.report.json");
+    private static string ReportPath(string folder, string name) => Path.Combine(folder, name + ReportSuffix);
 
-    private static string RejectsPath(string folder, string name) => Path.Combine(folder, $"{name}.rejects.csv");
+    private static string RejectsPath(string folder, string name) => Path.Combine(folder, name + RejectsSuffix);
+
+    private sealed record Seen(long Size, DateTime Time, long Since);
 }

@@ -1,31 +1,37 @@
 using Intercommunalite.Connector.Journal;
+using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Connector.Formats;
 
 /// <summary>
 /// Looks into the drop folders: <c>{data}/{code}/drop/{format}/</c> for each commune, <c>{data}/drop/{format}/</c> for files that
-/// span communes.
+/// span communes. For a format that must be told something beside the file, a folder in there tells it by its name:
+/// <c>{data}/{code}/drop/onde-pupils/0350122T/</c>.
 /// </summary>
 internal sealed partial class DropFolders : BackgroundService
 {
-    private readonly List<DropFolder> _folders;
+    private static readonly Dictionary<string, string> s_noSettings = [];
+
+    private readonly Imports _imports;
     private readonly FormatsOptions _options;
     private readonly TimeProvider _clock;
     private readonly ILogger<DropFolders> _logger;
+    private readonly List<(IFormat Format, CommuneCode? Commune, DropFolder Folder)> _folders;
+    private readonly Dictionary<string, DropFolder> _within = [];
 
     /// <summary>Makes the folders, so that they are there once the connector answers.</summary>
     public DropFolders(Journals journals, Imports imports, IEnumerable<IFormat> formats, FormatsOptions options, TimeProvider clock, ILogger<DropFolders> logger)
     {
-        (_options, _clock, _logger) = (options, clock, logger);
+        (_imports, _options, _clock, _logger) = (imports, options, clock, logger);
         _folders =
         [
             .. from format in formats
                from journal in journals.All
-               select new DropFolder(Path.Combine(journal.Directory, "drop", format.Name), format.Name, journal.Commune, imports),
+               select (format, (CommuneCode?)journal.Commune, Folder(Path.Combine(journal.Directory, "drop", format.Name), format, journal.Commune, s_noSettings)),
             .. from format in formats
-               select new DropFolder(Path.Combine(journals.DataDirectory, "drop", format.Name), format.Name, null, imports),
+               select (format, (CommuneCode?)null, Folder(Path.Combine(journals.DataDirectory, "drop", format.Name), format, null, s_noSettings)),
         ];
-        foreach (var folder in _folders) folder.Create();
+        foreach (var (_, _, folder) in _folders) folder.Create();
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -35,7 +41,11 @@ internal sealed partial class DropFolders : BackgroundService
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
-                foreach (var folder in _folders) await LookAsync(folder, stoppingToken);
+                foreach (var (format, commune, folder) in _folders)
+                {
+                    await LookAsync(folder, stoppingToken);
+                    foreach (var within in Within(folder, format, commune)) await LookAsync(within, stoppingToken);
+                }
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -43,6 +53,22 @@ internal sealed partial class DropFolders : BackgroundService
             // Stopping.
         }
     }
+
+    private IEnumerable<DropFolder> Within(DropFolder folder, IFormat format, CommuneCode? commune)
+    {
+        if (format.Settings.Count == 0 || !Directory.Exists(folder.FullPath)) yield break;
+        foreach (var path in Directory.GetDirectories(folder.FullPath))
+        {
+            var name = Path.GetFileName(path);
+            if (DropFolder.IsOwn(name) || name.StartsWith('.')) continue;
+            if (!_within.TryGetValue(path, out var within))
+                _within[path] = within = Folder(path, format, commune, new Dictionary<string, string> { [format.Settings[0]] = name });
+            yield return within;
+        }
+    }
+
+    private DropFolder Folder(string path, IFormat format, CommuneCode? commune, IReadOnlyDictionary<string, string> settings) =>
+        new(path, new ImportRequest(format.Name, commune, settings), _imports, _options.DropQuiet, _clock);
 
     private async Task LookAsync(DropFolder folder, CancellationToken stopping)
     {

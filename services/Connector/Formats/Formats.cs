@@ -6,8 +6,11 @@ namespace Intercommunalite.Connector.Formats;
 /// <summary>How files are taken; section <c>Formats</c>.</summary>
 internal sealed class FormatsOptions
 {
-    /// <summary>How often the drop folders are looked at. A file is taken at the second look that finds it unchanged.</summary>
+    /// <summary>How often the drop folders are looked at. Nothing is expected of the system's notifications: network shares have none.</summary>
     public TimeSpan DropInterval { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>A file in a drop folder is taken once it has been seen unchanged for so long: it may be arriving slowly.</summary>
+    public TimeSpan DropQuiet { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long to wait before an import is read again after the disk refused.</summary>
     public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(10);

@@ -167,6 +167,51 @@ public sealed class DropFolderTests : IDisposable
         Assert.Empty(Directory.GetFiles(Path.Combine(scene.Folder, "done")));
     }
 
+    [Fact]
+    public async Task Given_a_file_that_arrives_slowly_When_the_folder_is_looked_at_often_Then_it_is_left_until_it_has_rested()
+    {
+        await using var scene = Scene.Open(_data.FullPath, _data.Combine("drop"));
+        await scene.DropAsync("1970.csv", Death.Header);
+        for (var i = 0; i < 5; i++) await scene.LookAtOnceAsync();
+        Assert.True(File.Exists(scene.File("1970.csv")));
+
+        await scene.LookAsync(2);
+
+        Assert.False(File.Exists(scene.File("1970.csv")));
+    }
+
+    [Fact]
+    public async Task Given_a_file_whose_import_is_held_When_it_is_decided_Then_it_waits_in_held_with_its_report_and_goes_on_from_there()
+    {
+        await using var scene = Scene.Open(_data.FullPath, _data.Combine("drop"));
+        var held = Path.Combine(scene.Folder, "held");
+        await scene.DropAsync("1970.csv", Death.Header);
+        await scene.LookAsync(2);
+        scene.FinishAll(ImportStatus.Held);
+
+        await scene.LookAsync(3);
+        Assert.Equal(["1970.csv", "1970.csv.report.json"], Directory.GetFiles(held).Select(path => Path.GetFileName(path)[37..]).Order(StringComparer.Ordinal));
+        Assert.True(Guid.TryParse(Path.GetFileName(Directory.GetFiles(held)[0])[..36], out _));
+        scene.FinishAll();
+        await scene.LookAsync(1);
+
+        Assert.Empty(Directory.GetFiles(held));
+        Assert.Equal(["1970.csv", "1970.csv.report.json"], Directory.GetFiles(Path.Combine(scene.Folder, "done")).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Given_many_files_at_once_When_they_are_dropped_Then_each_is_imported_once()
+    {
+        await using var app = Start();
+        var folder = _data.Combine("35238", "drop", "insee-deaths");
+        for (var i = 0; i < 500; i++) await File.WriteAllTextAsync(Path.Combine(folder, $"{i}.csv"), $"{Death.Header}\n{new Death(Act: $"{i}", Name: $"MARTIN*LEA{i}/").Csv}\n");
+
+        await Eventually.Is(() => Directory.GetFiles(Path.Combine(folder, "done"), "*.report.json").Length, count => count == 500, TimeSpan.FromMinutes(2));
+
+        Assert.Equal(500, app.Journal("35238").Last);
+        Assert.Empty(Directory.GetFiles(folder));
+    }
+
     private ConnectorApp Start() => ConnectorApp.Start(_data.FullPath, "35085,35238");
 
     private static async Task<JsonElement> ReportAsync(string path)
@@ -175,13 +220,16 @@ public sealed class DropFolderTests : IDisposable
         return JsonElement.Parse(await File.ReadAllTextAsync($"{path}.report.json"));
     }
 
-    /// <summary>A drop folder that is looked at by hand, and imports that nobody reads.</summary>
+    /// <summary>A drop folder that is looked at by hand, each time after it has rested, and imports that nobody reads.</summary>
     private sealed class Scene : IAsyncDisposable
     {
+        private static readonly TimeSpan s_quiet = TimeSpan.FromSeconds(10);
+
         private readonly Journals _journals;
         private readonly JournalLimits _limits;
         private readonly Imports _imports;
         private readonly DropFolder _drop;
+        private readonly AheadOfTime _time = new();
 
         private Scene(string data, string folder)
         {
@@ -193,7 +241,7 @@ public sealed class DropFolderTests : IDisposable
             }).Build());
             _limits = new JournalLimits(_journals, new JournalOptions(), TimeProvider.System, NullLogger<JournalLimits>.Instance);
             _imports = new Imports(_journals, _limits, TimeProvider.System);
-            _drop = new DropFolder(folder, "insee-deaths", CommuneCode.Parse("35238"), _imports);
+            _drop = new DropFolder(folder, new ImportRequest("insee-deaths", CommuneCode.Parse("35238"), new Dictionary<string, string>()), _imports, s_quiet, _time);
             _drop.Create();
         }
 
@@ -207,15 +255,25 @@ public sealed class DropFolderTests : IDisposable
 
         public async Task LookAsync(int times)
         {
-            for (var i = 0; i < times; i++) await _drop.LookAsync(failure => Assert.Fail(failure.ToString()), CancellationToken.None);
+            for (var i = 0; i < times; i++)
+            {
+                await _drop.LookAsync(failure => Assert.Fail(failure.ToString()), CancellationToken.None);
+                _time.Advance(s_quiet);
+            }
         }
 
-        public void FinishAll()
+        /// <summary>Looks again before the folder has rested.</summary>
+        public async Task LookAtOnceAsync()
+        {
+            await _drop.LookAsync(failure => Assert.Fail(failure.ToString()), CancellationToken.None);
+        }
+
+        public void FinishAll(ImportStatus status = ImportStatus.Completed)
         {
             foreach (var directory in Directory.GetDirectories(Path.Combine(_journals.DataDirectory, "imports")))
             {
                 var import = _imports.Find(Guid.Parse(Path.GetFileName(directory)))!;
-                _imports.Finish(import, import.State with { Status = ImportStatus.Completed });
+                _imports.Finish(import, import.State with { Status = status });
             }
         }
 

@@ -17,6 +17,10 @@ internal static class DeathRecord
         "no such date; AAAAMMJJ, 00 for an unknown month or day, expected", Advice.Correct);
 
     private static readonly Reason s_noYear = new("l'année n'est pas connue", "the year is unknown", Advice.Correct);
+    private static readonly Reason s_beforeBirth = new(
+        "le décès précède la naissance ; le décès est pris, l'une des deux dates est à vérifier",
+        "the death is before the birth; the death was taken, one of the two dates is to be checked", Advice.Correct);
+
     private static readonly Reason s_future = new("dans le futur", "in the future", Advice.Correct);
     private static readonly Reason s_noName = new(
         "le nom manque ; NOM*PRÉNOMS/ attendu", "the last name is missing; LASTNAME*FIRST NAMES/ expected", Advice.Correct);
@@ -43,6 +47,12 @@ internal static class DeathRecord
             ? Event(line, row, known, date, deceased!, now)
             : new PlacelessRecord(line, Fault.OfCode(DeathRow.DeathPlaceField, row.DeathPlace, s_noCommune));
     }
+
+    /// <summary>What looks wrong in a row and keeps nothing from being taken: a death before the birth.</summary>
+    public static Fault? Doubt(DeathRow row) =>
+        DeathDate.TryRead(row.BirthDate, out var birth) && DeathDate.TryRead(row.DeathDate, out var death) && birth?.Start() > death?.Start()
+            ? Fault.Of("datenaiss", s_beforeBirth)
+            : null;
 
     private static List<Fault> Faults(DeathRow row, DateTimeOffset now, out PartialDate date, out Person? deceased)
     {

@@ -40,7 +40,19 @@ internal sealed class InseeDeaths : IFormat
                 if (layout is CsvLayout) continue;
             }
 
-            yield return Read(line, layout, context);
+            if (line.TooLong)
+            {
+                yield return new RejectedRecord(line.Number, Fault.Of("", Reason.LongerThan(MaxLineLength, "octets", "bytes")));
+            }
+            else if (!layout.TryRead(line.Text, out var row, out var fault))
+            {
+                yield return new RejectedRecord(line.Number, fault);
+            }
+            else
+            {
+                yield return DeathRecord.From(line.Number, row, context.TakenAt);
+                if (DeathRecord.Doubt(row) is { } doubt) yield return new RemarkRecord(line.Number, doubt);
+            }
         }
 
         if (layout is null) throw new FileRefusedException(Reason.EmptyFile);
@@ -52,13 +64,5 @@ internal sealed class InseeDeaths : IFormat
         if (CsvLayout.IsHeader(text)) return new CsvLayout();
         if (FixedWidthLayout.IsLine(text)) return new FixedWidthLayout();
         throw new FileRefusedException(s_otherLayout);
-    }
-
-    private static FormatRecord Read(Line line, IDeathLayout layout, ImportContext context)
-    {
-        if (line.TooLong) return new RejectedRecord(line.Number, Fault.Of("", Reason.LongerThan(MaxLineLength, "octets", "bytes")));
-        return layout.TryRead(line.Text, out var row, out var fault)
-            ? DeathRecord.From(line.Number, row, context.TakenAt)
-            : new RejectedRecord(line.Number, fault);
     }
 }
