@@ -13,6 +13,7 @@ namespace Intercommunalite.Connector.Formats;
 internal sealed class ImportRun
 {
     private const int MaxBatchEvents = 1_000;
+    private const int MaxWaitingEvents = 2_000;
     private const int MaxWaitingBytes = 4 * 1024 * 1024;
     private const int LinesBetweenSignsOfLife = 500;
     private const int RecordsBetweenCheckpoints = 50_000;
@@ -24,6 +25,7 @@ internal sealed class ImportRun
     private readonly Journals _journals;
     private readonly JournalLimits _limits;
     private readonly Dictionary<CommuneCode, Batch> _batches = [];
+    private int _waitingEvents;
     private long _waitingBytes;
     private ImportState _state;
     private long _records;
@@ -159,7 +161,7 @@ internal sealed class ImportRun
         batch.Events.Add((read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent }, record.Act));
         batch.Bytes += size;
         _waitingBytes += size;
-        if (_waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
+        if (++_waitingEvents > MaxWaitingEvents || _waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
         else if (batch.Events.Count == MaxBatchEvents) await WriteAsync(batch, cancellation);
     }
 
@@ -175,6 +177,7 @@ internal sealed class ImportRun
         Intake.Intake.Count(batch.Journal.Commune, posted);
         var accepted = posted.Count(batch.Earlier.IsAccepted);
         _state = _state with { Accepted = _state.Accepted + accepted, Duplicates = _state.Duplicates + posted.Count - accepted };
+        _waitingEvents -= batch.Events.Count;
         _waitingBytes -= batch.Bytes;
         batch.Clear();
         _import.Show(_state);

@@ -37,6 +37,7 @@ internal sealed class KnownActs : IDisposable
         Execute("""
             PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL;
+            PRAGMA cache_size = -512;
             CREATE TABLE IF NOT EXISTS act (place TEXT NOT NULL, content BLOB NOT NULL, likenesses BLOB NOT NULL, subject TEXT NOT NULL, import BLOB NOT NULL, PRIMARY KEY (place, content)) WITHOUT ROWID;
             """);
         _find = Prepare("SELECT content, likenesses, subject, import FROM act WHERE place = ?1");

@@ -30,6 +30,8 @@ internal sealed class CommuneJournal : IAsyncDisposable
     // Free pages that stay in the file for the events to come (16 MiB).
     private const int KeptFreePages = 4_096;
 
+    private const int MaxCachedBytes = 16 * 1024 * 1024;
+
     // Pages given back at a time, so that nobody who appends waits for long.
     private const int PagesGivenBack = 512;
 
@@ -394,7 +396,8 @@ internal sealed class CommuneJournal : IAsyncDisposable
         var connection = new SqliteConnection(_connectionString);
         connection.Open();
         using var command = connection.CreateCommand();
-        command.CommandText = "PRAGMA synchronous = FULL";
+        // What SQLite caches is one budget for all journals of the process.
+        command.CommandText = $"PRAGMA synchronous = FULL; PRAGMA soft_heap_limit = {MaxCachedBytes}";
         command.ExecuteNonQuery();
         return connection;
     }
