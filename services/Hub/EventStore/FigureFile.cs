@@ -4,6 +4,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.ServiceDefaults;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
 
 namespace Intercommunalite.Hub.EventStore;
 
@@ -11,9 +12,9 @@ namespace Intercommunalite.Hub.EventStore;
 /// <param name="Format"><c>json</c> or <c>csv</c>.</param>
 /// <param name="Separator"><c>semicolon</c> or <c>comma</c>.</param>
 internal sealed record AnswerForm(
-    [property: Description("json (default), or csv: a file for spreadsheets, UTF-8 with a byte order mark, French titles, amounts in euros")]
+    [property: FromQuery(Name = "format"), Description("json (default), or csv: a file for spreadsheets, UTF-8 with a byte order mark, French titles, amounts in euros")]
     string Format = AnswerForm.Json,
-    [property: Description("Of csv: semicolon (default; decimals after a comma) or comma (decimals after a point)")]
+    [property: FromQuery(Name = "separator"), Description("Of csv: semicolon (default; decimals after a comma) or comma (decimals after a point)")]
     string Separator = AnswerForm.Semicolon)
 {
     private const string Json = "json";
