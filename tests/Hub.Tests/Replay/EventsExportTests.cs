@@ -173,8 +173,8 @@ public sealed class EventsExportTests : IAsyncLifetime
     [Fact]
     public async Task Given_a_reader_that_stops_reading_and_goes_away_When_events_are_exported_Then_their_query_is_ended()
     {
-        // More than the buffers between the two hold.
-        await ManyAsync(5000, new string('x', 900));
+        // More than the buffers hold on both ways, from the database and to the reader.
+        await ManyAsync(9000, new string('€', 900));
         using (var file = await FileAsync(""))
         {
             await Eventually.Equal("1", async () => (await _hub.RowsAsync(Busy)).Single());
