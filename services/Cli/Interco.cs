@@ -43,7 +43,7 @@ internal static class Interco
     private static Command Commands(Terminal terminal, TimeProvider time)
     {
         var options = new CommonOptions();
-        return new Command("interco", "Follows and feeds a hub: what it has received, files, events, projections, quarantine, simulated communes.")
+        return new Command("interco", "Follows and feeds a hub: what it has received, files in and out, events, projections, quarantine, simulated communes.")
         {
             new HelpOption(),
             new VersionOption(),
@@ -53,6 +53,7 @@ internal static class Interco
             options.Json,
             Status.Command(options, terminal, time),
             Import.Command(options, terminal, time),
+            Export.Command(options, terminal, time),
             FeedReading.Command(options, terminal, time),
             Projections.Command(options, terminal, time),
             Quarantine.Command(options, terminal, time),

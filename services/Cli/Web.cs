@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
@@ -73,6 +74,35 @@ internal sealed class Web : IDisposable
         await response.Content.CopyToAsync(saved, cancellation);
     }
 
+    /// <summary>
+    /// Reads what the hub exports piece by piece, however long it takes; <paramref name="taken"/> gets each with the length of the
+    /// whole, where that is known.
+    /// </summary>
+    /// <exception cref="Failure">Also when the answer is no export of a hub, and when it breaks off: what was taken is then no whole.</exception>
+    public async Task<Answer> DownloadAsync(Uri server, string path, Func<ReadOnlyMemory<byte>, long?, ValueTask> taken, CancellationToken cancellation)
+    {
+        using var response = await AnswerAsync(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), s_longestCall, cancellation);
+        if (!response.Headers.Contains("X-Hub-Position")) throw Unexpected(response);
+        await using var body = await response.Content.ReadAsStreamAsync(cancellation);
+        var (buffer, total) = (new byte[64 * 1024], 0L);
+        while (true)
+        {
+            int read;
+            try
+            {
+                read = await body.ReadAsync(buffer, cancellation);
+            }
+            catch (Exception e) when (e is HttpRequestException or IOException)
+            {
+                throw new Failure($"{response.RequestMessage!.RequestUri} broke off after {total:N0} bytes: what came is not the whole. Try again; the hub's log says why.", e);
+            }
+
+            if (read == 0) return new Answer(response.Headers.ToDictionary(header => header.Key, header => header.Value.First(), StringComparer.OrdinalIgnoreCase));
+            total += read;
+            await taken(buffer.AsMemory(0, read), response.Content.Headers.ContentLength);
+        }
+    }
+
     public static Uri At(Uri server, string path) => new(server.AbsoluteUri.TrimEnd('/') + path);
 
     public void Dispose() => _http.Dispose();
@@ -86,9 +116,12 @@ internal sealed class Web : IDisposable
         }
         catch (Exception e) when (e is JsonException or NotSupportedException)
         {
-            throw new Failure($"{response.RequestMessage!.RequestUri} answered something else than expected. Is it the right address?", e);
+            throw Unexpected(response, e);
         }
     }
+
+    private static Failure Unexpected(HttpResponseMessage response, Exception? cause = null) =>
+        new($"{response.RequestMessage!.RequestUri} answered something else than expected. Is it the right address?", cause);
 
     private async Task<HttpResponseMessage> AnswerAsync(Func<HttpRequestMessage> request, TimeSpan longest, CancellationToken cancellation)
     {
@@ -142,4 +175,14 @@ internal sealed class Web : IDisposable
         : Root(outcome.Exception!).Message;
 
     private static Exception Root(Exception e) => e.InnerException is { } inner ? Root(inner) : e;
+}
+
+/// <summary>What stood before the body of an answer.</summary>
+/// <param name="Headers">Its headers.</param>
+internal sealed record Answer(IReadOnlyDictionary<string, string> Headers)
+{
+    /// <summary>The headers that begin so and hold numbers, by the rest of their names in lower case.</summary>
+    public IReadOnlyDictionary<string, long> Numbers(string prefix) => Headers
+        .Where(header => header.Key.StartsWith(prefix, StringComparison.OrdinalIgnoreCase) && long.TryParse(header.Value, CultureInfo.InvariantCulture, out _))
+        .ToDictionary(header => header.Key[prefix.Length..].ToLowerInvariant(), header => long.Parse(header.Value, CultureInfo.InvariantCulture));
 }

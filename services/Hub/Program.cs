@@ -3,6 +3,7 @@ using Intercommunalite.Hub.Dashboard;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Feeds;
 using Intercommunalite.Hub.Ingestion;
+using Intercommunalite.Hub.OpenData;
 using Intercommunalite.Hub.Payments;
 using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Replay;
@@ -19,6 +20,7 @@ builder.AddIngestion();
 builder.AddCivilRecords();
 builder.AddSchools();
 builder.AddPayments();
+builder.AddOpenData();
 builder.AddFeeds();
 builder.AddDashboard();
 builder.Services.AddSingleton(TimeProvider.System);
@@ -33,6 +35,7 @@ app.MapGroup("/api/v1")
     .MapCivilRecords()
     .MapSchools()
     .MapPayments()
+    .MapOpenData()
     .MapReplay();
 app.MapFeeds();
 app.MapDashboard();

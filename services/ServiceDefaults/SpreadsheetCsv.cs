@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 
@@ -12,6 +13,9 @@ public sealed class SpreadsheetCsv : IAsyncDisposable
 {
     /// <summary>The media type of what is written.</summary>
     public const string MediaType = "text/csv; charset=utf-8";
+
+    // What a formula begins with; where the keyboard writes wide characters, wide ones too.
+    private static readonly SearchValues<char> s_formula = SearchValues.Create("=+-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20");
 
     private static readonly UTF8Encoding s_withMark = new(encoderShouldEmitUTF8Identifier: true);
 
@@ -34,7 +38,7 @@ public sealed class SpreadsheetCsv : IAsyncDisposable
     public SpreadsheetCsv Text(string? value)
     {
         value ??= "";
-        return Raw(value is ['=' or '+' or '-' or '@' or '\t' or '\r', ..] ? $"'{value}" : value);
+        return Raw(value.Length > 0 && s_formula.Contains(value[0]) ? $"'{value}" : value);
     }
 
     /// <summary>Adds a whole number; null leaves the field empty.</summary>

@@ -37,6 +37,13 @@ public sealed class DashboardTests
             (await deployment.GetAsync("/api/v1/payments/summary?by=commune"))["items"]!.AsArray().Sum(item => (long)item!["issued"]!),
             await FigureAsync(page, "issued"));
 
+        // What it shows can be taken away.
+        using var client = new HttpClient();
+        var files = await page.Locator("a[download]").EvaluateAllAsync<string[]>("links => links.map(link => link.href)");
+        Assert.Equal(3, files.Length);
+        foreach (var file in files)
+            Assert.Contains(";Combourg;", await client.GetStringAsync(new Uri(file)), StringComparison.Ordinal);
+
         // One more birth appears without a reload.
         var births = await FigureAsync(page, "births");
         var connector = Array.IndexOf(communes, Some.Combourg) is 0 or 1 ? Array.IndexOf(communes, Some.Combourg) : 2;

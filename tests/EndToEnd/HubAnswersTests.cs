@@ -15,6 +15,11 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
     [InlineData("/api/v1/civil-records/indicators?commune=35238", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/payments/summary?to=2026-13", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/schools/rolls?schoolYear=x", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/schools/rolls?format=xls", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/payments/summary?format=csv&separator=tab", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/open-data/first-names", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/open-data/first-names?year=2026&threshold=1", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/admin/events?from=2026-01", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/admin/projections/nothing", HttpStatusCode.NotFound)]
     [InlineData("/api/v1/admin/quarantine?limit=0", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/admin/quarantine?after=x", HttpStatusCode.BadRequest)]
@@ -39,12 +44,33 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
         var paths = (await _deployment.GetAsync("/openapi/v1.json"))["paths"]!.AsObject().Select(path => path.Key);
         Assert.Equal(
             [
-                "/api/v1/admin/projections", "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/rebuild",
+                "/api/v1/admin/events", "/api/v1/admin/projections", "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/rebuild",
                 "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons", "/api/v1/admin/quarantine/retry", "/api/v1/admin/quarantine/{id}",
                 "/api/v1/admin/quarantine/{id}/discard", "/api/v1/admin/quarantine/{id}/retry", "/api/v1/civil-records/indicators",
-                "/api/v1/ingestion", "/api/v1/payments/summary", "/api/v1/schools/rolls", "/api/v1/territory",
+                "/api/v1/ingestion", "/api/v1/open-data/first-names", "/api/v1/payments/summary", "/api/v1/schools/rolls", "/api/v1/territory",
             ],
             paths.Where(path => path.StartsWith("/api", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("civil-records/indicators", "format separator from to commune by basis minPosition")]
+    [InlineData("schools/rolls", "format separator schoolYear commune minPosition")]
+    [InlineData("payments/summary", "format separator from to commune by minPosition")]
+    [InlineData("open-data/first-names", "year commune threshold simulated minPosition")]
+    [InlineData("admin/events", "from to commune type")]
+    public async Task Given_a_call_that_exports_Then_the_OpenApi_document_says_what_its_parameters_are(string path, string names)
+    {
+        var document = await _deployment.GetAsync("/openapi/v1.json");
+        var parameters = document["paths"]![$"/api/v1/{path}"]!["get"]!["parameters"]!.AsArray();
+        Assert.Equal(names.Split(' ').Order(), parameters.Select(parameter => (string)parameter!["name"]!).Order());
+        Assert.All(parameters, parameter => Assert.NotNull(parameter!["description"]));
+    }
+
+    [Fact]
+    public async Task Given_no_events_When_they_are_exported_Then_the_file_is_empty()
+    {
+        using var client = new HttpClient { BaseAddress = _deployment.Hub.Address };
+        Assert.Empty(await client.GetByteArrayAsync(new Uri("/api/v1/admin/events", UriKind.Relative)));
     }
 
     /// <summary>A hub without connectors.</summary>

@@ -27,7 +27,8 @@ public sealed class HubStore : IAsyncLifetime
     public static readonly CommuneCode Combourg = CommuneCode.Parse("35085");
     public static readonly CommuneCode Tinteniac = CommuneCode.Parse("35337");
 
-    private static readonly DateTimeOffset s_now = new(2026, 11, 24, 9, 30, 0, TimeSpan.Zero);
+    /// <summary>When everything happens that is given no time of its own.</summary>
+    public static readonly DateTimeOffset Now = new(2026, 11, 24, 9, 30, 0, TimeSpan.Zero);
 
     private readonly Guid _journal = Guid.NewGuid();
     private readonly Dictionary<CommuneCode, long> _last = [];
@@ -75,15 +76,18 @@ public sealed class HubStore : IAsyncLifetime
 
     /// <summary>An event of a commune as its connector would send it.</summary>
     public static CloudEvent Event(DomainEvent data, string subject, CommuneCode? commune = null, string? id = null) =>
-        CloudEvent.Create(data, id ?? Guid.NewGuid().ToString(), new EventSource(commune ?? Combourg, "test"), subject, s_now);
+        CloudEvent.Create(data, id ?? Guid.NewGuid().ToString(), new EventSource(commune ?? Combourg, "test"), subject, Now);
 
     /// <summary>The event arrives as the next one of its commune.</summary>
-    public Task ArriveAsync(DomainEvent data, string subject, CommuneCode? commune = null)
+    public Task ArriveAsync(DomainEvent data, string subject, CommuneCode? commune = null) => ArriveAsync(Event(data, subject, commune));
+
+    /// <summary>Events arrive as the next ones of their communes.</summary>
+    public Task ArriveAsync(params CloudEvent[] events) => StoreAsync([.. events.Select(envelope =>
     {
-        var place = commune ?? Combourg;
+        var place = envelope.Source.Commune;
         _last[place] = _last.GetValueOrDefault(place) + 1;
-        return StoreAsync(Incoming(Event(data, subject, place), _journal, _last[place]));
-    }
+        return Incoming(envelope, _journal, _last[place]);
+    })]);
 
     /// <summary>The same as a connector sends it that says how long its journal is, and when it accepted the event.</summary>
     internal static IncomingEvent Incoming(CloudEvent envelope, Guid journal, long position, long last, DateTimeOffset acceptedAt) =>
@@ -95,7 +99,7 @@ public sealed class HubStore : IAsyncLifetime
     internal static IncomingEvent Incoming(JsonElement json, Guid journal, long position, CommuneCode commune) =>
         IncomingEvent.Of(new(commune.ToString(), journal, position, null, [json])).Single();
 
-    internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, s_now, CancellationToken.None);
+    internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, Now, CancellationToken.None);
 
     internal IEnumerable<ConsolidatedProjection> Projections => _hub.Services.GetServices<ConsolidatedProjection>();
 

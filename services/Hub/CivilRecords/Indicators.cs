@@ -15,6 +15,7 @@ internal static class Indicators
     private static async Task<IResult> QueryAsync(
         HttpContext context,
         Epci territory,
+        [AsParameters] AnswerForm form,
         [Description("First month, YYYY-MM")] string? from = null,
         [Description("Last month, YYYY-MM")] string? to = null,
         [Description("INSEE code of a commune")] string? commune = null,
@@ -29,7 +30,7 @@ internal static class Indicators
         if (period is null) return Query.Problem("by", "month, year or commune expected");
 
         // A date whose month is unknown counts under its year alone, and in a range that holds the whole year.
-        return await HubPosition.AnswerAsync(context, IndicatorsProjection.ProjectionName, minPosition, $$"""
+        return await HubPosition.AnswerAsync(context, IndicatorsProjection.ProjectionName, minPosition, form, File(territory, commune, basis, from, to), $$"""
             SELECT json_build_object('commune', commune, 'period', {{period}}, 'births', sum(births), 'recognitions', sum(recognitions),
                 'marriages', sum(marriages), 'pacs', sum(pacs), 'deaths', sum(deaths), 'nameChanges', sum(name_changes))
             FROM civil_records.indicator
@@ -43,5 +44,23 @@ internal static class Indicators
             new NpgsqlParameter { Value = Query.Communes(commune, territory) },
             Query.Text(from),
             Query.Text(to));
+    }
+
+    // Which commune an act counts in is said twice, in the title and in the file's name: the two must never be mixed.
+    private static FigureFile File(Epci territory, string? commune, string basis, string? from, string? to)
+    {
+        var residence = basis == IndicatorsProjection.Residence;
+        return new FigureFile(
+            FigureFile.NameOf(residence ? "etat-civil-domicile" : "etat-civil-enregistrement", territory, commune, from, to),
+            [
+                .. Column.Commune(territory, residence ? "Commune de domicile" : "Commune d’enregistrement"),
+                Column.Text(Titles.Period, "period"),
+                Column.Number(Titles.Births, "births"),
+                Column.Number(Titles.Recognitions, "recognitions"),
+                Column.Number(Titles.Marriages, "marriages"),
+                Column.Number(Titles.Pacs, "pacs"),
+                Column.Number(Titles.Deaths, "deaths"),
+                Column.Number(Titles.NameChanges, "nameChanges"),
+            ]);
     }
 }

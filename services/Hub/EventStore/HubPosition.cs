@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 
 namespace Intercommunalite.Hub.EventStore;
@@ -16,32 +17,44 @@ internal static class HubPosition
     public static string Sql(string projection) =>
         $"coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = '{Positions.Shard(projection)}'), 0)";
 
-    /// <summary>Runs a query of a projection's rows and answers <c>{"position":N,"items":[…]}</c>.</summary>
+    /// <summary>Runs a query of a projection's rows and answers <c>{"position":N,"items":[…]}</c>, or the same rows as CSV.</summary>
     /// <param name="context">The request and its answer.</param>
     /// <param name="projection">Name of the projection.</param>
     /// <param name="minPosition">Position that it must have seen, or null.</param>
+    /// <param name="form">JSON or CSV.</param>
+    /// <param name="file">What the items look like as CSV.</param>
     /// <param name="items">SQL that gives one JSON object per row.</param>
     /// <param name="parameters">Its parameters.</param>
     public static async Task<IResult> AnswerAsync(
-        HttpContext context, string projection, long? minPosition, string items, params NpgsqlParameter[] parameters)
+        HttpContext context, string projection, long? minPosition, AnswerForm form, FigureFile file, string items, params NpgsqlParameter[] parameters)
     {
+        if (form.Problem is { } wrong) return wrong;
+        if (await TooEarlyAsync(context, projection, minPosition) is { } early) return early;
         var services = context.RequestServices;
-        if (minPosition is { } wanted && !await ReachedAsync(services.GetRequiredService<Positions>(), projection, wanted, context.RequestAborted))
-        {
-            return TypedResults.Problem(
-                title: "Not there yet",
-                detail: $"The figures have not seen position {wanted} within {s_patience.TotalSeconds:0} s. Ask again.",
-                statusCode: StatusCodes.Status412PreconditionFailed);
-        }
-
         await using var command = services.GetRequiredService<NpgsqlDataSource>().CreateCommand(
             $"SELECT {Sql(projection)}, coalesce(json_agg(item), '[]')::text FROM ({items}) AS rows (item)");
         command.Parameters.AddRange(parameters);
         await using var reader = await command.ExecuteReaderAsync(context.RequestAborted);
         await reader.ReadAsync(context.RequestAborted);
         var position = reader.GetInt64(0);
-        context.Response.Headers[Header] = position.ToString(CultureInfo.InvariantCulture);
+        Say(context, position);
+        if (form.IsCsv) return await file.WriteAsync(reader.GetString(1), form.SeparatorCharacter, context.RequestAborted);
         return TypedResults.Text($"{{\"position\":{position},\"items\":{reader.GetString(1)}}}", "application/json");
+    }
+
+    /// <summary>Says in the answer's header up to which position every event is in it.</summary>
+    public static void Say(HttpContext context, long position) =>
+        context.Response.Headers[Header] = position.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Waits until a projection has seen the position wanted: null once it has, else a 412.</summary>
+    public static async Task<ProblemHttpResult?> TooEarlyAsync(HttpContext context, string projection, long? minPosition)
+    {
+        if (minPosition is not { } wanted) return null;
+        if (await ReachedAsync(context.RequestServices.GetRequiredService<Positions>(), projection, wanted, context.RequestAborted)) return null;
+        return TypedResults.Problem(
+            title: "Not there yet",
+            detail: $"The figures have not seen position {wanted} within {s_patience.TotalSeconds:0} s. Ask again.",
+            statusCode: StatusCodes.Status412PreconditionFailed);
     }
 
     private static async Task<bool> ReachedAsync(Positions positions, string projection, long wanted, CancellationToken cancellation)

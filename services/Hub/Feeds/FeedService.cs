@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
 using Grpc.Core;
@@ -122,8 +121,6 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     /// <summary>A filter as the query takes it.</summary>
     private sealed record FeedFilter(string[]? TypePatterns, string[]? Communes)
     {
-        private static readonly SearchValues<char> s_typeCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
-
         public static FeedFilter From(Filter? filter)
         {
             foreach (var commune in filter?.Communes ?? [])
@@ -136,12 +133,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
                 filter is { Communes.Count: > 0 } ? [.. filter.Communes] : null);
         }
 
-        private static string Pattern(string type)
-        {
-            var prefix = type.EndsWith('*') ? type[..^1] : type;
-            if (prefix.Length == 0 || prefix.AsSpan().ContainsAnyExcept(s_typeCharacters))
-                throw Invalid("filter.types: a type's name, or its beginning with '*' behind, expected.");
-            return type.EndsWith('*') ? $"{prefix}%" : prefix;
-        }
+        private static string Pattern(string type) =>
+            TypePattern.TryParse(type, out var like) ? like : throw Invalid($"filter.types: {TypePattern.Form}.");
     }
 }

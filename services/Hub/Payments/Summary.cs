@@ -10,11 +10,12 @@ internal static class Summary
 {
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("payments/summary", QueryAsync)
         .WithName("PaymentsSummary")
-        .WithSummary("Money issued, reduced, collected, refunded and outstanding, in euro cents");
+        .WithSummary("Money issued, reduced, collected, refunded and outstanding: euro cents as JSON, euros as CSV");
 
     private static async Task<IResult> QueryAsync(
         HttpContext context,
         Epci territory,
+        [AsParameters] AnswerForm form,
         [Description("First month, YYYY-MM")] string? from = null,
         [Description("Last month, YYYY-MM")] string? to = null,
         [Description("INSEE code of a commune")] string? commune = null,
@@ -30,7 +31,7 @@ internal static class Summary
             _ => null,
         };
         if (columns is not var (service, period)) return Query.Problem("by", "month, service or commune expected");
-        return await HubPosition.AnswerAsync(context, PaymentsProjection.ProjectionName, minPosition, $$"""
+        return await HubPosition.AnswerAsync(context, PaymentsProjection.ProjectionName, minPosition, form, File(territory, commune, from, to), $$"""
             SELECT json_build_object('commune', commune, 'service', {{service}}, 'period', {{period}}, 'issued', sum(issued), 'reduced', sum(reduced),
                 'collected', sum(collected), 'refunded', sum(refunded), 'outstanding', sum(outstanding), 'overpaid', sum(overpaid), 'paidOnline', sum(paid_online))
             FROM payments.summary
@@ -43,4 +44,19 @@ internal static class Summary
             Query.Text(from),
             Query.Text(to));
     }
+
+    private static FigureFile File(Epci territory, string? commune, string? from, string? to) => new(
+        FigureFile.NameOf("recettes", territory, commune, from, to),
+        [
+            .. Column.Commune(territory),
+            Column.Text(Titles.Service, "service"),
+            Column.Text(Titles.Period, "period"),
+            Column.Euros(Titles.Issued, "issued"),
+            Column.Euros(Titles.Reduced, "reduced"),
+            Column.Euros(Titles.Collected, "collected"),
+            Column.Euros(Titles.Refunded, "refunded"),
+            Column.Euros(Titles.Outstanding, "outstanding"),
+            Column.Euros(Titles.Overpaid, "overpaid"),
+            Column.Euros(Titles.PaidOnline, "paidOnline"),
+        ]);
 }

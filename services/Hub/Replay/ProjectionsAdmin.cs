@@ -14,6 +14,7 @@ internal static class ProjectionsAdmin
             .WithName("Projections").WithSummary("Every projection: its position, lag and state");
         api.MapGet("admin/projections/{name}", OneAsync).WithName("Projection").WithSummary("One projection, with the progress of its last rebuild");
         api.MapPost("admin/projections/{name}/rebuild", RebuildAsync).WithName("RebuildProjection").WithSummary("Builds a projection anew from all events");
+        EventsExport.Map(api);
         return api;
     }
 

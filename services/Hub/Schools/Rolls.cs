@@ -1,5 +1,7 @@
 using System.ComponentModel;
 using System.Globalization;
+using System.Text.Json;
+using Intercommunalite.Contracts.Schools;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
@@ -16,6 +18,7 @@ internal static class Rolls
     private static async Task<IResult> QueryAsync(
         HttpContext context,
         Epci territory,
+        [AsParameters] AnswerForm form,
         [Description("Year in which the school year starts: 2026 for 2026-2027")] string? schoolYear = null,
         [Description("INSEE code of the schools' commune")] string? commune = null,
         [Description("Position that the figures must have seen")] long? minPosition = null)
@@ -23,7 +26,7 @@ internal static class Rolls
         if (Query.Check(null, null, commune, territory, out var problem) is false) return problem!;
         if (schoolYear is not null && !(schoolYear.Length == 4 && int.TryParse(schoolYear, NumberStyles.None, CultureInfo.InvariantCulture, out _)))
             return Query.Problem("schoolYear", "the year in which the school year starts expected, 2026 for 2026-2027");
-        return await HubPosition.AnswerAsync(context, RollsProjection.ProjectionName, minPosition, """
+        return await HubPosition.AnswerAsync(context, RollsProjection.ProjectionName, minPosition, form, File(territory, commune, schoolYear), """
             WITH level AS (
                 SELECT commune, uai, school_year, level, sum(pupils) AS pupils, sum(pupils) FILTER (WHERE residence <> commune) AS outside
                 FROM schools.roll WHERE commune = ANY($1) AND ($2::text IS NULL OR school_year = $2::int)
@@ -42,4 +45,23 @@ internal static class Rolls
             new NpgsqlParameter { Value = Query.Communes(commune, territory) },
             Query.Text(schoolYear));
     }
+
+    private static FigureFile File(Epci territory, string? commune, string? schoolYear) => new(
+        FigureFile.NameOf("effectifs-scolaires", territory, commune, schoolYear),
+        [
+            .. Column.Commune(territory),
+            Column.Text(Titles.SchoolCode, "school"),
+            Column.Text(Titles.School, "name"),
+            new(Titles.SchoolYear, (csv, item) => csv.Text(Years(item.GetProperty("schoolYear").GetInt32()))),
+            Column.Number(Titles.Places, "places"),
+            Column.Number(Titles.Pupils, "pupils"),
+            Column.Number(Titles.PupilsOutside, "outOfCommune"),
+            .. Enum.GetNames<SchoolLevel>().Select(level => new Column(level, (csv, item) => csv.Number(Pupils(item, level)))),
+        ]);
+
+    private static string Years(int start) => string.Create(CultureInfo.InvariantCulture, $"{start}-{start + 1}");
+
+    private static long Pupils(JsonElement item, string level) => item.GetProperty("levels").EnumerateArray()
+        .Where(counted => counted.GetProperty("level").ValueEquals(level))
+        .Sum(counted => counted.GetProperty("pupils").GetInt64());
 }

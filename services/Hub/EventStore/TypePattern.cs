@@ -1,0 +1,21 @@
+using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>How callers name types of events: one by its name, or several by the beginning of their names with <c>*</c> behind.</summary>
+internal static class TypePattern
+{
+    /// <summary>What is said when it is written otherwise.</summary>
+    public const string Form = "a type's name, or its beginning with '*' behind, expected";
+
+    private static readonly SearchValues<char> s_characters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+    /// <summary>The pattern as SQL's LIKE takes it; false when it is none.</summary>
+    public static bool TryParse(string text, [NotNullWhen(true)] out string? like)
+    {
+        var prefix = text.EndsWith('*') ? text[..^1] : text;
+        like = prefix.Length == 0 || prefix.AsSpan().ContainsAnyExcept(s_characters) ? null : text.EndsWith('*') ? $"{prefix}%" : prefix;
+        return like is not null;
+    }
+}
