@@ -10,12 +10,14 @@ internal static class Import
 
     /// <summary>An import as the connector shows it.</summary>
     private sealed record State(
-        string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere, string? Error = null, string? Waiting = null)
+        string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere,
+        long Withdrawn = 0, long Remarks = 0, long BytesRead = 0, long Bytes = 0, string? Error = null, string? Waiting = null)
     {
         public bool IsOver => Status is "completed" or "held" or "refused";
     }
 
     private sealed record Outcome(
+        string File,
         Uri Connector,
         string? Commune,
         string ImportId,
@@ -25,6 +27,8 @@ internal static class Import
         long Duplicates,
         long Rejected,
         long Elsewhere,
+        long Withdrawn,
+        long Remarks,
         string? Error,
         Uri Rejects);
 
@@ -36,8 +40,8 @@ internal static class Import
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
-        var format = new Argument<string>("FORMAT") { Description = "insee-deaths or cloudevents-jsonl." };
-        var file = new Argument<FileInfo>("FILE") { Description = "The file." };
+        var format = new Argument<string>("FORMAT") { Description = "insee-deaths, onde-pupils, concerto-enrolments, pes-retour, payfip or cloudevents-jsonl." };
+        var file = new Argument<FileSystemInfo>("FILE") { Description = "The file, or a folder: the files in it, in the order of their names." };
         file.AcceptExistingOnly();
         var commune = new Option<string?>("--commune")
         {
@@ -49,6 +53,7 @@ internal static class Import
             Description = "What the file does not say itself, for formats that need it: uai=0350122T.",
             HelpName = "NAME=VALUE",
         };
+        var confirm = new Option<bool>("--confirm") { Description = "The file is right though it looks wrong: take it instead of holding it, or take it that is held." };
         var wait = new Option<bool>("--wait") { Description = "Wait for the end of the import (the default)." };
         var noWait = new Option<bool>("--no-wait") { Description = "End once the file is handed over." };
         var rejects = new Option<FileInfo?>("--rejects")
@@ -58,7 +63,7 @@ internal static class Import
         };
         var command = new Command("import", "Gives a file to the connector of its commune, or to all of them.")
         {
-            format, file, commune, set, wait, noWait, rejects,
+            format, file, commune, set, confirm, wait, noWait, rejects,
         };
         command.Validators.Add(result =>
         {
@@ -74,26 +79,37 @@ internal static class Import
         {
             using var web = Web.Patient(terminal, time);
             var destinations = await DestinationsAsync(web, common.RequiredConnectors(parsed), parsed.GetValue(commune), cancellation);
-            var query = string.Join('&', parsed.GetValue(set)!.Select(Query));
+            var query = string.Join('&', [.. parsed.GetValue(set)!.Select(Query), .. parsed.GetValue(confirm) ? ["confirm=true"] : Array.Empty<string>()]);
             var call = $"/files/{Uri.EscapeDataString(parsed.GetRequiredValue(format))}{(query.Length > 0 ? "?" : "")}{query}";
-            var states = new List<(Destination, State)>();
-            foreach (var destination in destinations)
+            var states = new List<(FileInfo File, Destination To, State State)>();
+            foreach (var (one, destination) in FilesOf(parsed.GetRequiredValue(file)).SelectMany(_ => destinations, (one, destination) => (one, destination)))
             {
-                var state = await new Progress(terminal, time).ShowAsync($"Importing at {destination.Connector}", async report =>
+                var state = await new Progress(terminal, time).ShowAsync($"{one.Name} at {destination.Connector}", async report =>
                 {
-                    var state = await HandOverAsync(web, destination, call, parsed.GetRequiredValue(file), report, cancellation);
+                    var state = await HandOverAsync(web, destination, call, one, report, cancellation);
                     return parsed.GetValue(noWait) ? state : await FollowAsync(web, destination, state, time, report, cancellation);
                 });
-                states.Add((destination, state));
+                states.Add((one, destination, state));
+                if (!parsed.GetValue(common.Json)) Write(Of(one, destination, state), terminal);
             }
 
             if (parsed.GetValue(rejects) is { } save) await SaveRejectsAsync(web, states, save, cancellation);
-            Outcome[] outcomes = [.. states.Select(one => Of(one.Item1, one.Item2))];
+            Outcome[] outcomes = [.. states.Select(one => Of(one.File, one.To, one.State))];
             if (parsed.GetValue(common.Json)) terminal.WriteJson(new { imports = outcomes });
-            else foreach (var outcome in outcomes) Write(outcome, terminal);
+            else if (outcomes.Length > 1) WriteSum(outcomes, terminal);
             return outcomes.Any(outcome => outcome.Status is "refused" or "held") ? throw Unfinished(outcomes) : Interco.Succeeded;
         });
         return command;
+    }
+
+    // As in a drop folder: what is hidden or still arrives is not meant.
+    private static List<FileInfo> FilesOf(FileSystemInfo path)
+    {
+        if (path is FileInfo file) return [file];
+        var files = ((DirectoryInfo)path).GetFiles()
+            .Where(found => !found.Name.StartsWith('.') && found.Extension.ToLowerInvariant() is not (".part" or ".tmp"))
+            .OrderBy(found => found.Name, StringComparer.Ordinal).ToList();
+        return files.Count > 0 ? files : throw new Failure($"There is no file in {path.FullName}.");
     }
 
     private static async Task<IReadOnlyList<Destination>> DestinationsAsync(
@@ -122,7 +138,7 @@ internal static class Import
         while (!state.IsOver)
         {
             var waiting = state.Waiting is null ? "" : $"; waiting: {state.Waiting}";
-            report(new(state.LinesRead, 0, $"{state.LinesRead:N0} lines read, {state.Accepted:N0} accepted, {state.Rejected:N0} rejected{waiting}"));
+            report(new(state.BytesRead, state.Bytes, $"{state.LinesRead:N0} lines read, {state.Accepted:N0} accepted, {state.Rejected:N0} rejected{waiting}"));
             await Task.Delay(s_betweenPolls, time, cancellation);
             state = await web.GetAsync<State>(to.Connector, $"{to.Path}/imports/{state.ImportId}", cancellation);
         }
@@ -130,33 +146,38 @@ internal static class Import
         return state;
     }
 
-    private static async Task SaveRejectsAsync(Web web, List<(Destination To, State State)> states, FileInfo file, CancellationToken cancellation)
+    private static async Task SaveRejectsAsync(Web web, List<(FileInfo File, Destination To, State State)> states, FileInfo file, CancellationToken cancellation)
     {
         var rejecting = states.Where(one => one.State.Rejected > 0).ToList();
-        foreach (var (index, (to, state)) in rejecting.Index())
+        foreach (var (index, (_, to, state)) in rejecting.Index())
         {
-            // One file for each connector that rejected lines: rejects.csv, rejects.2.csv, …
+            // One for each import that rejected lines: rejects.csv, rejects.2.csv, …
             var name = index == 0 ? file.FullName : Path.ChangeExtension(file.FullName, $"{index + 1}{file.Extension}");
             await web.SaveAsync(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects", name, cancellation);
         }
     }
 
-    private static Outcome Of(Destination to, State state) => new(
-        to.Connector, to.Commune, state.ImportId, state.Status, state.LinesRead, state.Accepted, state.Duplicates, state.Rejected, state.Elsewhere,
-        state.Error, Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects"));
+    private static Outcome Of(FileInfo file, Destination to, State state) => new(
+        file.Name, to.Connector, to.Commune, state.ImportId, state.Status, state.LinesRead, state.Accepted, state.Duplicates, state.Rejected, state.Elsewhere,
+        state.Withdrawn, state.Remarks, state.Error, Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects"));
 
     private static void Write(Outcome outcome, Terminal terminal)
     {
-        terminal.Write($"{outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, "
+        terminal.Write($"{outcome.File} at {outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, "
             + $"{outcome.Accepted:N0} events accepted, {outcome.Duplicates:N0} duplicates, "
-            + $"{outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes served elsewhere.");
-        if (outcome.Rejected > 0) terminal.Write($"  Rejected lines with their reasons: {outcome.Rejects}");
+            + $"{outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes served elsewhere{(outcome.Withdrawn > 0 ? $", {outcome.Withdrawn:N0} pupils withdrawn" : "")}.");
+        if (outcome.Rejected + outcome.Remarks > 0) terminal.Write($"  Rejected lines and remarks, with what to do: {outcome.Rejects}");
     }
+
+    private static void WriteSum(Outcome[] outcomes, Terminal terminal) => terminal.Write(
+        $"{outcomes.Length:N0} imports ({string.Join(", ", outcomes.CountBy(outcome => outcome.Status).Select(pair => $"{pair.Value:N0} {pair.Key}"))}): "
+        + $"{outcomes.Sum(outcome => outcome.LinesRead):N0} lines read, {outcomes.Sum(outcome => outcome.Accepted):N0} events accepted, "
+        + $"{outcomes.Sum(outcome => outcome.Duplicates):N0} duplicates, {outcomes.Sum(outcome => outcome.Rejected):N0} lines rejected.");
 
     private static Failure Unfinished(Outcome[] outcomes) => new(string.Join(Environment.NewLine, outcomes.Select(outcome => outcome.Status switch
     {
-        "refused" => $"{outcome.Connector} refused the file: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} Is it of the format named?",
-        "held" => $"{outcome.Connector} holds the file until somebody decides about it: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."}",
+        "refused" => $"{outcome.Connector} refused {outcome.File}: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} Is it of the format named?",
+        "held" => $"{outcome.Connector} holds {outcome.File}: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} If the file is right, import it again with --confirm.",
         _ => null,
     }).OfType<string>()));
 

@@ -81,8 +81,8 @@ public sealed class ImportTests : IDisposable
     }
 
     [Theory]
-    [InlineData("refused", "refused the file: no such header")]
-    [InlineData("held", "holds the file until somebody decides about it: no such header")]
+    [InlineData("refused", "refused deaths.csv: no such header")]
+    [InlineData("held", "holds deaths.csv: no such header")]
     public async Task Given_a_file_that_is_not_taken_When_imported_Then_the_command_fails(string end, string reason)
     {
         await using var connector = await ConnectorAsync(new(), "", end);
@@ -91,6 +91,48 @@ public sealed class ImportTests : IDisposable
 
         Assert.Equal(1, run.ExitCode);
         Assert.Contains(reason, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_folder_When_it_is_imported_Then_its_files_go_in_the_order_of_their_names_and_are_summed_up()
+    {
+        var received = new StringBuilder();
+        await using var connector = await ConnectorAsync(received, "", "completed", rejected: 1);
+        foreach (var name in new[] { "b.csv", "a.csv", ".hidden.csv", "c.csv.part" }) await File.WriteAllTextAsync(Path.Combine(_directory.FullName, name), $"{name};");
+        Directory.CreateDirectory(Path.Combine(_directory.FullName, "done"));
+
+        var run = await Command.RunAsync("import", "insee-deaths", _directory.FullName, "--connectors", $"{connector.Address}");
+
+        Assert.Equal(0, run.ExitCode);
+        Assert.Equal("a.csv;b.csv;the file", received.ToString());
+        Assert.Contains("3 imports (3 completed): 30 lines read, 27 events accepted, 0 duplicates, 3 lines rejected.", run.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_an_empty_folder_When_it_is_imported_Then_the_command_fails()
+    {
+        var empty = _directory.CreateSubdirectory("empty").FullName;
+        await using var connector = await ConnectorAsync(new(), "", "completed");
+
+        var run = await Command.RunAsync("import", "insee-deaths", empty, "--connectors", $"{connector.Address}");
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("There is no file in", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_file_that_is_held_When_it_is_imported_with_confirm_Then_the_connector_is_told_and_without_how_is_said()
+    {
+        var received = new StringBuilder();
+        await using var connector = await ConnectorAsync(received, "", "held");
+
+        var run = await Command.RunAsync("import", "insee-deaths", _file, "--connectors", $"{connector.Address}");
+        await Command.RunAsync("import", "insee-deaths", _file, "--confirm", "--connectors", $"{connector.Address}");
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("holds deaths.csv", run.Error, StringComparison.Ordinal);
+        Assert.Contains("--confirm", run.Error, StringComparison.Ordinal);
+        Assert.Contains("POST /files/insee-deaths?confirm=true", connector.Requests);
     }
 
     [Fact]

@@ -16,7 +16,7 @@ internal sealed class ImportRun
     private const int MaxWaitingEvents = 2_000;
     private const int MaxWaitingBytes = 4 * 1024 * 1024;
     private const int LinesBetweenSignsOfLife = 500;
-    private const int RecordsBetweenCheckpoints = 50_000;
+    private const int RecordsBetweenCheckpoints = 20_000;
     private const int LookedAt = 4_096;
 
     private readonly Import _import;

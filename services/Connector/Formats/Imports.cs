@@ -19,6 +19,7 @@ internal sealed class Imports
     private readonly JournalLimits _limits;
     private readonly TimeProvider _clock;
     private readonly ConcurrentDictionary<Guid, Import> _unfinished = new();
+    private readonly ConcurrentDictionary<Guid, Import> _held = new();
     private readonly Lock _deciding = new();
     private readonly Channel<Import> _waiting = Channel.CreateUnbounded<Import>();
 
@@ -33,7 +34,8 @@ internal sealed class Imports
             var import = Import.Load(directory);
             if (import is null) System.IO.Directory.Delete(directory, recursive: true); // It was never promised: its file did not come whole.
             else if (import.State.Status == ImportStatus.Running) Enqueue(import);
-            else if (import.State.Status != ImportStatus.Held) File.Delete(import.UploadPath);
+            else if (import.State.Status == ImportStatus.Held) _held[import.Id] = import;
+            else File.Delete(import.UploadPath);
         }
     }
 
@@ -43,7 +45,10 @@ internal sealed class Imports
     /// <summary>Why the disk cannot take a file of that size now; null when it can.</summary>
     public string? NoRoomFor(long bytes) => _limits.NoRoomFor(bytes);
 
-    /// <summary>Takes a file. Once this returns it is on disk, and will be read even if the process dies.</summary>
+    /// <summary>
+    /// Takes a file. Once this returns it is on disk, and will be read even if the process dies. A file that is held and comes again
+    /// confirmed is the held import, which goes on.
+    /// </summary>
     /// <param name="id">Id of the import.</param>
     /// <param name="request">What to do with it.</param>
     /// <param name="content">The file.</param>
@@ -56,6 +61,12 @@ internal sealed class Imports
         try
         {
             var (size, hash) = await StoreAsync(content, Import.UploadIn(directory), cancellation);
+            if (request.Confirmed && _held.Values.FirstOrDefault(held => held.Hash == hash && IsLike(held.Request, request)) is { } known && TryConfirm(known))
+            {
+                System.IO.Directory.Delete(directory, recursive: true);
+                return known;
+            }
+
             var import = Import.Create(directory, id, request, size, hash, _clock.GetUtcNow(), Activity.Current?.Id);
             Enqueue(import);
             return import;
@@ -69,13 +80,20 @@ internal sealed class Imports
     }
 
     /// <summary>The import of that id, or null when there is none.</summary>
-    public Import? Find(Guid id) => _unfinished.GetValueOrDefault(id) ?? Import.Load(DirectoryOf(id));
+    public Import? Find(Guid id) => _unfinished.GetValueOrDefault(id) ?? _held.GetValueOrDefault(id) ?? Import.Load(DirectoryOf(id));
 
-    /// <summary>Notes the end of an import.</summary>
+    /// <summary>Notes the end of an import. Older files of the same kind that are held have nothing to say any more.</summary>
     public void Finish(Import import, ImportState state)
     {
-        import.Finish(state with { Waiting = null });
-        Forget(import);
+        lock (_deciding)
+        {
+            import.Finish(state with { Waiting = null });
+            if (state.Status == ImportStatus.Held) _held[import.Id] = import;
+            Forget(import);
+            if (state.Status != ImportStatus.Completed) return;
+            foreach (var held in _held.Values.Where(held => held.TakenAt < import.TakenAt && IsLike(held.Request, import.Request)))
+                Discard(held, "Held, and not confirmed before a later file was taken.", "Mis en attente, et non confirmé avant qu'un fichier plus récent soit pris.");
+        }
     }
 
     /// <summary>Reads a held import again, now that somebody said it is right.</summary>
@@ -86,6 +104,7 @@ internal sealed class Imports
         {
             if (import.State.Status != ImportStatus.Held) return false;
             import.Confirm();
+            _held.TryRemove(import.Id, out _);
             Enqueue(import);
             return true;
         }
@@ -98,13 +117,22 @@ internal sealed class Imports
         lock (_deciding)
         {
             if (import.State.Status != ImportStatus.Held) return false;
-            import.Finish(import.State with { Status = ImportStatus.Refused, Error = "Held, then discarded by hand.", Erreur = "Mis en attente, puis abandonné à la main." });
+            Discard(import, "Held, then discarded by hand.", "Mis en attente, puis abandonné à la main.");
             return true;
         }
     }
 
     /// <summary>Leaves an import as its directory has it.</summary>
     public void Forget(Import import) => _unfinished.TryRemove(import.Id, out _);
+
+    private static bool IsLike(ImportRequest one, ImportRequest other) =>
+        one.Format == other.Format && one.Commune == other.Commune && one.Settings.Count == other.Settings.Count && !one.Settings.Except(other.Settings).Any();
+
+    private void Discard(Import import, string error, string erreur)
+    {
+        import.Finish(import.State with { Status = ImportStatus.Refused, Error = error, Erreur = erreur });
+        _held.TryRemove(import.Id, out _);
+    }
 
     private async Task<(long Size, string Hash)> StoreAsync(Stream content, string path, CancellationToken cancellation)
     {

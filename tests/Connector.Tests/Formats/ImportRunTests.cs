@@ -38,6 +38,74 @@ public sealed class ImportRunTests : IDisposable
     }
 
     [Fact]
+    public async Task Given_an_import_past_a_checkpoint_When_the_connector_starts_again_Then_it_goes_on_from_there()
+    {
+        const int Count = 21_000;
+        string path;
+        await using (var first = Start(gateAt: 20_500))
+        {
+            path = await PostAsync(first, $"no event\n{Lines(Count)}");
+            await Eventually.Is(() => first.GetAsync(path), state => state.GetProperty("linesRead").GetInt64() >= 20_500);
+        }
+
+        // Whoever read the beginning again would now find one fault more.
+        await using (var upload = new FileStream(UploadOf(path), FileMode.Open, FileAccess.Write))
+        {
+            upload.Position = "no event\n".Length;
+            upload.Write("no event"u8);
+        }
+
+        await using var second = Start();
+        var end = await second.EndOfAsync(path);
+
+        Assert.Equal(1, end.GetProperty("rejected").GetInt64());
+        Assert.Equal((Count + 2, Count, 1), (end.GetProperty("linesRead").GetInt64(), end.GetProperty("accepted").GetInt64(), end.GetProperty("duplicates").GetInt64()));
+        Assert.Equal(Count, second.Journal("35085").Last);
+        Assert.Equal(2, (await second.Http.GetStringAsync(new Uri($"{path}/rejects", UriKind.Relative))).Split("\r\n", StringSplitOptions.RemoveEmptyEntries).Length);
+    }
+
+    [Fact]
+    public async Task Given_a_commune_whose_import_waits_When_another_communes_file_comes_Then_it_is_read_meanwhile()
+    {
+        await using var app = Start(gateAt: 0);
+        using var body = new ByteArrayContent(Encoding.UTF8.GetBytes(Lines(3)));
+        using var waiting = await app.Http.PostAsync(new Uri("/communes/35085/files/gated", UriKind.Relative), body);
+
+        var state = await app.ImportAsync("/communes/35238/files/cloudevents-jsonl", SampleEvents.Json(SampleEvents.Birth("1", "35238")));
+
+        AssertCounts(state, linesRead: 1, accepted: 1);
+        Assert.Equal("running", (await app.GetAsync(waiting.Headers.Location!.ToString())).GetProperty("status").GetString());
+    }
+
+    [Theory]
+    [InlineData("insee-deaths", "{\"specversion\":\"1.0\"}", "cloudevents-jsonl")]
+    [InlineData("insee-deaths", "nom;prenom", null)]
+    public async Task Given_a_file_of_another_format_When_it_is_posted_Then_it_is_said_which_it_looks_like(string format, string content, string? other)
+    {
+        await using var app = Start();
+
+        var state = await app.ImportAsync($"/communes/35085/files/{format}", content);
+
+        Assert.Equal("refused", state.GetProperty("status").GetString());
+        Assert.Equal(other is not null, state.GetProperty("error").GetString()!.Contains("looks like", StringComparison.Ordinal));
+        if (other is null) return;
+        Assert.EndsWith($"The file looks like the format {other}.", state.GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith($"Le fichier ressemble au format {other}.", state.GetProperty("erreur").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_setting_that_the_format_does_not_know_When_a_file_is_posted_Then_it_is_refused_at_once()
+    {
+        await using var app = Start();
+        using var body = new StringContent("");
+
+        using var response = await app.Http.PostAsync(new Uri("/files/insee-deaths?uai=0350122T", UriKind.Relative), body);
+
+        Assert.Equal(System.Net.HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains("no settings", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Given_imports_that_wait_When_the_connector_starts_again_Then_they_follow_in_their_order()
     {
         string one, other;
