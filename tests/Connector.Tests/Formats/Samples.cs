@@ -1,0 +1,21 @@
+using System.Text;
+using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
+
+namespace Intercommunalite.Connector.Tests.Formats;
+
+/// <summary>Sound files of every format, small, of persons who never were.</summary>
+internal static class Samples
+{
+    /// <summary>The files of a format.</summary>
+    /// <exception cref="NotSupportedException">There is none yet: add one, so that whatever is tried on all formats is tried on it.</exception>
+    public static IReadOnlyList<byte[]> Of(string format) => format switch
+    {
+        "cloudevents-jsonl" => [Encoding.UTF8.GetBytes($"{SampleEvents.Json("1")}\n{SampleEvents.Json("2")}\n")],
+        "insee-deaths" =>
+        [
+            Encoding.UTF8.GetBytes($"{Death.Header}\n{new Death().Csv}\n{new Death(Name: "DURAND*JEAN/", DeathDate: "19700000").Csv}\n"),
+            Encoding.Latin1.GetBytes($"{new Death().FixedWidth}\n{new Death(Name: "DURAND*RENÉ/").FixedWidth}\n"),
+        ],
+        _ => throw new NotSupportedException($"No sample of {format}."),
+    };
+}
