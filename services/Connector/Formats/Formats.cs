@@ -15,6 +15,9 @@ internal sealed class FormatsOptions
     /// <summary>How long to wait before an import is read again after the disk refused.</summary>
     public TimeSpan RetryDelay { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>How long the outcome of an import can be asked for. Older ones are cleared away when the connector starts.</summary>
+    public TimeSpan KeepImports { get; init; } = TimeSpan.FromDays(400);
+
     /// <summary>Largest file that is taken by a request, in bytes. Files in drop folders may have any size: they are on the disk already.</summary>
     public long MaxFileBytes { get; init; } = 1L << 30;
 }

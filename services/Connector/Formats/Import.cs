@@ -37,6 +37,7 @@ internal enum ImportStatus
 /// <param name="Remarks">What differs from what is expected in records that were taken all the same.</param>
 /// <param name="BytesRead">How much of the file is read.</param>
 /// <param name="Bytes">How long it is.</param>
+/// <param name="SameAs">An earlier import of the same content, which is then all duplicates.</param>
 /// <param name="Error">Why the file was refused or is held.</param>
 /// <param name="Erreur">The same in French.</param>
 /// <param name="Waiting">Why a running import does not go on at present; absent when it does.</param>
@@ -52,6 +53,7 @@ internal sealed record ImportState(
     long Remarks = 0,
     long BytesRead = 0,
     long Bytes = 0,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Guid? SameAs = null,
     string? Error = null,
     string? Erreur = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Waiting = null);
@@ -121,9 +123,9 @@ internal sealed class Import
     public static string UploadIn(string directory) => Path.Combine(directory, "upload");
 
     /// <summary>Notes a new import of which the file is on disk; once this returns, it is not forgotten.</summary>
-    public static Import Create(string directory, Guid id, ImportRequest request, long size, string hash, DateTimeOffset takenAt, string? traceParent)
+    public static Import Create(string directory, Guid id, ImportRequest request, long size, string hash, Guid? sameAs, DateTimeOffset takenAt, string? traceParent)
     {
-        var written = new Written(request, size, hash, takenAt, traceParent, null, new ImportState(id, ImportStatus.Running, Bytes: size));
+        var written = new Written(request, size, hash, takenAt, traceParent, null, new ImportState(id, ImportStatus.Running, Bytes: size, SameAs: sameAs));
         // Not by renaming, as later: a crash could take the rename back, and with it the promise to read the file.
         Write(Path.Combine(directory, FileName), written);
         return new Import(directory, written);
@@ -157,7 +159,7 @@ internal sealed class Import
     }
 
     /// <summary>Notes that somebody said the file is right: it is read anew.</summary>
-    public void Confirm() => Save(_written with { Request = Request with { Confirmed = true }, Checkpoint = null, State = new ImportState(Id, ImportStatus.Running, Bytes: Size) });
+    public void Confirm() => Save(_written with { Request = Request with { Confirmed = true }, Checkpoint = null, State = new ImportState(Id, ImportStatus.Running, Bytes: Size, SameAs: State.SameAs) });
 
     private void Save(Written written)
     {

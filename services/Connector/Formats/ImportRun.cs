@@ -47,7 +47,7 @@ internal sealed class ImportRun
     public static async Task<ImportState> RunAsync(
         Import import, IFormat format, IReadOnlyCollection<IFormat> formats, Journals journals, JournalLimits limits, CancellationToken cancellation)
     {
-        if (import.Checkpoint is null) import.Note(new(0, new ImportState(import.Id, ImportStatus.Running, Bytes: import.Size), 0, Marks(import, journals)));
+        if (import.Checkpoint is null) import.Note(new(0, import.State, 0, Marks(import, journals)));
         var run = new ImportRun(import, format, formats, journals, limits);
         try
         {

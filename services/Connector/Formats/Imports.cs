@@ -20,11 +20,12 @@ internal sealed class Imports
     private readonly TimeProvider _clock;
     private readonly ConcurrentDictionary<Guid, Import> _unfinished = new();
     private readonly ConcurrentDictionary<Guid, Import> _held = new();
+    private readonly ConcurrentDictionary<(string Hash, string Format), Guid> _completed = new();
     private readonly Lock _deciding = new();
     private readonly Channel<Import> _waiting = Channel.CreateUnbounded<Import>();
 
     /// <summary>Finds what the last run of the process left: unfinished imports wait again, in the order in which they came.</summary>
-    public Imports(Journals journals, JournalLimits limits, TimeProvider clock)
+    public Imports(Journals journals, JournalLimits limits, FormatsOptions options, TimeProvider clock)
     {
         (_limits, _clock) = (limits, clock);
         _root = Path.Combine(journals.DataDirectory, "imports");
@@ -35,7 +36,8 @@ internal sealed class Imports
             if (import is null) System.IO.Directory.Delete(directory, recursive: true); // It was never promised: its file did not come whole.
             else if (import.State.Status == ImportStatus.Running) Enqueue(import);
             else if (import.State.Status == ImportStatus.Held) _held[import.Id] = import;
-            else File.Delete(import.UploadPath);
+            else if (clock.GetUtcNow() - import.TakenAt > options.KeepImports) System.IO.Directory.Delete(directory, recursive: true);
+            else Remember(import);
         }
     }
 
@@ -67,7 +69,8 @@ internal sealed class Imports
                 return known;
             }
 
-            var import = Import.Create(directory, id, request, size, hash, _clock.GetUtcNow(), Activity.Current?.Id);
+            Guid? sameAs = _completed.TryGetValue((hash, request.Format), out var earlier) ? earlier : null;
+            var import = Import.Create(directory, id, request, size, hash, sameAs, _clock.GetUtcNow(), Activity.Current?.Id);
             Enqueue(import);
             return import;
         }
@@ -91,6 +94,7 @@ internal sealed class Imports
             if (state.Status == ImportStatus.Held) _held[import.Id] = import;
             Forget(import);
             if (state.Status != ImportStatus.Completed) return;
+            Remember(import);
             foreach (var held in _held.Values.Where(held => held.TakenAt < import.TakenAt && IsLike(held.Request, import.Request)))
                 Discard(held, "Held, and not confirmed before a later file was taken.", "Mis en attente, et non confirmé avant qu'un fichier plus récent soit pris.");
         }
@@ -127,6 +131,12 @@ internal sealed class Imports
 
     private static bool IsLike(ImportRequest one, ImportRequest other) =>
         one.Format == other.Format && one.Commune == other.Commune && one.Settings.Count == other.Settings.Count && !one.Settings.Except(other.Settings).Any();
+
+    private void Remember(Import import)
+    {
+        File.Delete(import.UploadPath);
+        if (import.State.Status == ImportStatus.Completed) _completed.TryAdd((import.Hash, import.Request.Format), import.Id);
+    }
 
     private void Discard(Import import, string error, string erreur)
     {

@@ -33,7 +33,7 @@ internal static class PostFile
 
         var chosen = formats.Single(known => known.Name == format);
         if (!TrySettings(request.Query, chosen, out var settings, out var problem)) return problem;
-        var wanted = new ImportRequest(format, commune, settings, Confirmed: request.Query.ContainsKey("confirm"));
+        var wanted = new ImportRequest(format, commune, settings, Confirmed: request.Query["confirm"] == "true");
         if (chosen.Refuses(new ImportContext(commune, default, settings)) is { } refusal)
         {
             return TypedResults.Problem(

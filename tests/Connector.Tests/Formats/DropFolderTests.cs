@@ -240,7 +240,7 @@ public sealed class DropFolderTests : IDisposable
                 ["Connector:Communes"] = "35085,35238",
             }).Build());
             _limits = new JournalLimits(_journals, new JournalOptions(), TimeProvider.System, NullLogger<JournalLimits>.Instance);
-            _imports = new Imports(_journals, _limits, TimeProvider.System);
+            _imports = new Imports(_journals, _limits, new FormatsOptions(), TimeProvider.System);
             _drop = new DropFolder(folder, new ImportRequest("insee-deaths", CommuneCode.Parse("35238"), new Dictionary<string, string>()), _imports, s_quiet, _time);
             _drop.Create();
         }
