@@ -16,7 +16,11 @@ namespace Intercommunalite.Connector.Formats;
 /// </param>
 /// <param name="Likenesses">Two acts in a place are the same when one of these is equal: the name; first names and date of birth.</param>
 /// <param name="Correct">The correction of the act of that subject: the facts as they stand in this record.</param>
-internal sealed record ActKey(IReadOnlyList<string> Places, IReadOnlyList<string> Likenesses, Func<string, CloudEvent> Correct);
+internal sealed record ActKey(IReadOnlyList<string> Places, IReadOnlyList<string> Likenesses, Func<string, CloudEvent> Correct)
+{
+    /// <summary>A fixed word: the likenesses name a person.</summary>
+    public override string ToString() => "[act]";
+}
 
 /// <summary>
 /// The acts of a commune that came from files, as hashes, in <c>{commune}/known-acts.db</c>. Acts of one file are never taken for

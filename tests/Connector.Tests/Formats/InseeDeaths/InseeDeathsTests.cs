@@ -8,6 +8,15 @@ public sealed class InseeDeathsTests
     private static readonly string s_first = new Death(Act: "1").Csv;
     private static readonly string s_second = new Death(Act: "2").Csv;
 
+    [Fact]
+    public async Task Given_a_death_before_the_birth_When_it_is_read_Then_it_is_taken_with_a_remark()
+    {
+        var records = await Death.ReadAsync($"{Death.Header}\n{new Death(BirthDate: "19701211").Csv}\n{new Death(BirthDate: "19701210").Csv}\n{new Death(BirthDate: "19700000").Csv}\n");
+
+        Assert.Equal([typeof(EventRecord), typeof(RemarkRecord), typeof(EventRecord), typeof(EventRecord)], records.Select(record => record.GetType()));
+        Assert.Equal((2, "datenaiss", null), (records[1].Line, ((RemarkRecord)records[1]).Fault.Field, ((RemarkRecord)records[1]).Fault.Value));
+    }
+
     [Theory]
     [InlineData("\n")]
     [InlineData("\r\n")]
