@@ -33,6 +33,41 @@ public sealed class RealFilesTests(ITestOutputHelper output)
         output.WriteLine($"{one.Count} deaths: {events.Count} events with as many ids and subjects, {one.Count - events.Count} of no commune of today.");
     }
 
+    [SharedDataFact]
+    public async Task Given_the_year_When_it_is_read_Then_each_field_of_each_row_is_in_its_event()
+    {
+        if (File("deaths-1970.csv") is not { } csv || Current() is not { } current) return;
+
+        var records = await Death.ReadAsync(await System.IO.File.ReadAllBytesAsync(csv));
+
+        var rows = System.IO.File.ReadLines(csv, Encoding.UTF8).Skip(1).Select(line => line[1..^1].Split("\";\"")).ToList();
+        foreach (var (row, record) in rows.Zip(records.Where(record => record is not RemarkRecord)))
+        {
+            if (current(row[7]) is not { } commune)
+            {
+                Assert.Equal(row[7], Assert.IsType<PlacelessRecord>(record).Why.Value);
+                continue;
+            }
+
+            var read = Assert.IsType<EventRecord>(record).Event;
+            var (facts, personal) = (read.Data, read.Data.GetProperty("personal").GetProperty("deceased"));
+            Assert.Equal($"urn:insee:commune:{commune}:insee-deaths", read.Source.ToString());
+            Assert.Equal(Written(row[6]), facts.GetProperty("date").GetString());
+            Assert.Equal(Null(row[8]), Text(facts, "actNumber"));
+            Assert.Equal(current(row[3]), Text(facts, "birthCommune"));
+            var names = row[0].TrimEnd('/').Split('*');
+            Assert.Equal((names[0].Trim(), Null(names[1].Trim())), (Text(personal, "lastName"), Text(personal, "firstNames")));
+            Assert.Equal(row[1] == "1" ? "male" : "female", Text(personal, "sex"));
+            Assert.Equal(Written(row[2]), Text(personal, "birthDate"));
+            Assert.Equal((Null(row[4]) ?? row[3], Null(row[5])), (Text(personal, "birthPlace"), Text(personal, "birthCountry")));
+        }
+
+        static string? Null(string text) => text.Length > 0 ? text : null;
+        static string? Text(JsonElement json, string name) => json.TryGetProperty(name, out var value) ? value.GetString() : null;
+        static string? Written(string date) => date.StartsWith("0000", StringComparison.Ordinal) ? null
+            : date[4..6] == "00" ? date[..4] : date[6..8] == "00" ? $"{date[..4]}-{date[4..6]}" : $"{date[..4]}-{date[4..6]}-{date[6..8]}";
+    }
+
     [SharedDataTheory]
     [InlineData("deaths-1970.csv")]
     [InlineData("deaths-1970.txt")]
@@ -91,6 +126,16 @@ public sealed class RealFilesTests(ITestOutputHelper output)
             .Where(death => served.Contains(death.Commune))
             .CountBy(death => (death.Commune, death.Month == "00" ? "1970" : $"1970-{death.Month}"))
             .ToDictionary();
+    }
+
+    // The commune of today of a code, from the public tables by their lines; of none for countries and unknown communes.
+    private static Func<string, string?>? Current()
+    {
+        if (SharedData.File("territories", "former-communes.csv") is not { } former || SharedData.File("territories", "epci-communes.csv") is not { } members) return null;
+        var current = System.IO.File.ReadLines(former).Skip(1).Select(line => line.Split(';')).ToLookup(row => row[0], row => row[3]);
+        var today = System.IO.File.ReadLines(members).Skip(1).Select(line => line.Split(';')[3]).ToHashSet();
+        string? Of(string code) => today.Contains(code) ? code : current[code].FirstOrDefault();
+        return code => Of(code) ?? (code.StartsWith("20", StringComparison.Ordinal) ? Of($"2A{code[2..]}") ?? Of($"2B{code[2..]}") : null);
     }
 
     private string? File(string name)
