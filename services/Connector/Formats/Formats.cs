@@ -26,6 +26,7 @@ internal static class Formats
     {
         builder.Services.AddSingleton<IFormat, CloudEvents.CloudEventsJsonl>();
         builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
+        builder.Services.AddSingleton<IFormat, PesRetour.PesRetour>();
 
         builder.Services.AddSingleton(builder.Configuration.GetSection("Formats").Get<FormatsOptions>() ?? new FormatsOptions());
         builder.Services.AddSingleton<Imports>();
