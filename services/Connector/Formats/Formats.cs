@@ -26,6 +26,7 @@ internal static class Formats
     {
         builder.Services.AddSingleton<IFormat, CloudEvents.CloudEventsJsonl>();
         builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
+        builder.Services.AddSingleton<IFormat, PayFip.PayFip>();
         builder.Services.AddSingleton<IFormat, PesRetour.PesRetour>();
 
         builder.Services.AddSingleton(builder.Configuration.GetSection("Formats").Get<FormatsOptions>() ?? new FormatsOptions());
@@ -48,5 +49,6 @@ internal static class Formats
         app.MapDelete("/imports/{id:guid}", DecideImport.DiscardOfAny);
         app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);
         app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny);
+        PayFip.PayFipCallback.Map(app);
     }
 }
