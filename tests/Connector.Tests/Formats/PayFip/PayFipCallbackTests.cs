@@ -11,9 +11,8 @@ namespace Intercommunalite.Connector.Tests.Formats.PayFip;
 public sealed class PayFipCallbackTests : IAsyncLifetime, IDisposable
 {
     private const string Path = "/communes/35085/payfip";
-    private const string Form = "numcli=090909&refdet=FAC20260001&montant=4250&dattrans=02072026&heurtrans=0905&resultrans=P&saisie=W&mel=lea%40example.org&idop=0f7a-1";
-    private const string Json =
-        """{"numcli":"090909","refdet":"FAC20260001","montant":4250,"dattrans":"02072026","heurtrans":"0905","resultrans":"P","saisie":"W","mel":"lea@example.org","idOp":"0F7A-1"}""";
+    private const string Form = PayFipSamples.Form;
+    private const string Json = PayFipSamples.Json;
 
     private readonly TemporaryFolder _data = new();
     private readonly WrittenLogs _logs = new();

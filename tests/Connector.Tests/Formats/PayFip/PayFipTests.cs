@@ -10,9 +10,8 @@ namespace Intercommunalite.Connector.Tests.Formats.PayFip;
 public sealed class PayFipTests
 {
     private const string Commune = "35085";
-    private const string Form = "numcli=090909&exer=2026&refdet=FAC20260001&montant=4250&dattrans=02072026&heurtrans=0905&resultrans=P&saisie=W&mel=lea%40example.org&idop=0f7a-1";
-    private const string Json =
-        """{"numcli":"090909","exer":"2026","refdet":"FAC20260001","objet":"Cantine","montant":"4250","dattrans":"02072026","heurtrans":"0905","resultrans":"P","saisie":"W","mel":"lea@example.org","idOp":"0F7A-1"}""";
+    private const string Form = PayFipSamples.Form;
+    private const string Json = PayFipSamples.Json;
 
     [SharedDataFact]
     public async Task Given_a_recorded_answer_When_it_is_read_Then_every_field_is_as_it_says()
@@ -72,6 +71,8 @@ public sealed class PayFipTests
     [InlineData("{\"refdet\":\"FAC2026\\")]
     [InlineData("nothing of the kind")]
     [InlineData("{}{}")]
+    [InlineData("{{{{")]
+    [InlineData("{\"refdet\":\"A\", {\"refdet\":\"B\"}")]
     [InlineData("{\"refdet\":{\"a\":\"b\"}}")]
     [InlineData("{\"refdet\":\"\\ud800\"}")]
     public async Task Given_a_broken_answer_among_others_When_they_are_read_Then_it_does_not_take_the_next_along(string broken)
@@ -86,7 +87,7 @@ public sealed class PayFipTests
     [Fact]
     public async Task Given_an_answer_without_end_When_it_is_read_Then_it_is_rejected_and_the_next_is_sound()
     {
-        foreach (var records in new[] { await ReadAsync($"{{\"mel\":\"{new string('x', 300_000)}\"}}\n{Json}"), await ReadAsync($"refdet={new string('x', 300_000)}\n{Form}") })
+        foreach (var records in new[] { await ReadAsync($"{{\"mel\":\"{new string('x', 300_000)}\"}}\n{Json}"), await ReadAsync($"refdet={new string('x', 300_000)}\n{Form}"), await ReadAsync($"{{{new string('{', 300_000)}\n{Json}") })
         {
             Assert.Equal("longer than 64 KiB", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason.English);
             Assert.Equal(2, Assert.IsType<EventRecord>(records[1]).Line);
