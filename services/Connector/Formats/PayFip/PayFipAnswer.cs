@@ -208,9 +208,7 @@ internal sealed class PayFipAnswer
         Checked(TimeField, s_noTime, text => TimeOnly.TryParseExact(text, "HHmm", CultureInfo.InvariantCulture, DateTimeStyles.None, out time), faults);
         if (faults.Count > before) return default;
         var clock = date.ToDateTime(time);
-        var offset = s_paris.IsInvalidTime(clock) ? s_paris.GetUtcOffset(clock.AddHours(-1))
-            : s_paris.IsAmbiguousTime(clock) ? s_paris.GetAmbiguousTimeOffsets(clock).Max()
-            : s_paris.GetUtcOffset(clock);
+        var offset = s_paris.IsAmbiguousTime(clock) ? s_paris.GetAmbiguousTimeOffsets(clock).Max() : s_paris.GetUtcOffset(clock);
         var at = TimeZoneInfo.ConvertTime(new DateTimeOffset(clock, offset), s_paris);
         if (at > now.AddDays(1)) faults.Add(Fault.OfCode(DateField, Text(DateField), s_future));
         return at;

@@ -119,21 +119,20 @@ public sealed class PayFipCallbackTests : IAsyncLifetime, IDisposable
         Assert.NotNull(response.Headers.RetryAfter);
     }
 
-    [Fact]
-    public async Task Given_too_many_answers_When_they_come_Then_429_says_when_to_send_them_again()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Given_too_many_answers_When_they_come_Then_429_says_when_to_send_them_again(bool asQuery)
     {
         await RestartAsync("Intake:RequestBurst", "2", "Intake:RequestsPerSecond", "1");
 
-        var statuses = new List<HttpStatusCode>();
-        for (var count = 0; count < 12; count++)
-        {
-            using var response = await (count % 2 == 0 ? GetAsync($"{Path}?{Form}") : PostAsync(Form));
-            if (response.StatusCode == HttpStatusCode.TooManyRequests) Assert.NotNull(response.Headers.RetryAfter);
-            statuses.Add(response.StatusCode);
-        }
+        var responses = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => asQuery ? GetAsync($"{Path}?{Form}") : PostAsync(Form)));
 
-        Assert.Equal(HttpStatusCode.OK, statuses[0]);
-        Assert.Contains(HttpStatusCode.TooManyRequests, statuses);
+        Assert.Contains(responses, response => response.StatusCode == HttpStatusCode.OK);
+        var refused = responses.Where(response => response.StatusCode == HttpStatusCode.TooManyRequests).ToList();
+        Assert.NotEmpty(refused);
+        Assert.All(refused, response => Assert.NotNull(response.Headers.RetryAfter));
+        foreach (var response in responses) response.Dispose();
     }
 
     [Fact]
