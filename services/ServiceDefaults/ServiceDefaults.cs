@@ -38,6 +38,10 @@ public static class Defaults
             options.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fffzzz ";
         });
 
+        // These lines hold the addresses of requests, and a query may name a person (answers of the payment page do). Setting the level
+        // of "Microsoft.AspNetCore" does not bring them back.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
+
         // Nothing is measured that nobody reads.
         if (string.IsNullOrEmpty(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"])) return builder;
         builder.Services.AddOpenTelemetry()

@@ -29,6 +29,8 @@ internal static class Formats
     {
         builder.Services.AddSingleton<IFormat, CloudEvents.CloudEventsJsonl>();
         builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
+        builder.Services.AddSingleton<IFormat, PayFip.PayFip>();
+        builder.Services.AddSingleton<IFormat, PesRetour.PesRetour>();
 
         builder.Services.AddSingleton(builder.Configuration.GetSection("Formats").Get<FormatsOptions>() ?? new FormatsOptions());
         builder.Services.AddSingleton<Imports>();
@@ -50,5 +52,6 @@ internal static class Formats
         app.MapDelete("/imports/{id:guid}", DecideImport.DiscardOfAny);
         app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);
         app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny);
+        PayFip.PayFipCallback.Map(app);
     }
 }

@@ -1,5 +1,7 @@
 using System.Text;
 using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
+using Intercommunalite.Connector.Tests.Formats.PayFip;
+using Intercommunalite.Connector.Tests.Formats.PesRetour;
 
 namespace Intercommunalite.Connector.Tests.Formats;
 
@@ -15,6 +17,11 @@ internal static class Samples
         [
             Encoding.UTF8.GetBytes($"{Death.Header}\n{new Death().Csv}\n{new Death(Name: "DURAND*JEAN/", DeathDate: "19700000").Csv}\n"),
             Encoding.Latin1.GetBytes($"{new Death().FixedWidth}\n{new Death(Name: "DURAND*RENÉ/").FixedWidth}\n"),
+        ],
+        "payfip" => [.. PayFipSamples.Files.Select(Encoding.UTF8.GetBytes)],
+        "pes-retour" =>
+        [
+            Encoding.UTF8.GetBytes(new Pes { Collections = Pes.Collection("2026-04-01", "10", "77") + Pes.Collection("2026-04-02", "10") }.Text),
         ],
         _ => throw new NotSupportedException($"No sample of {format}."),
     };

@@ -1,0 +1,30 @@
+using System.Text;
+using Intercommunalite.Connector.Formats;
+
+namespace Intercommunalite.Connector.Tests.Formats.PesRetour;
+
+/// <summary>Tests of what the whole process holds: none runs beside them.</summary>
+[CollectionDefinition(nameof(PesMemoryTests), DisableParallelization = true)]
+[Collection(nameof(PesMemoryTests))]
+public sealed class PesMemoryTests
+{
+    [Fact]
+    public async Task Given_a_file_of_many_megabytes_When_it_is_read_Then_the_memory_does_not_grow_with_it()
+    {
+        var pes = new Pes { Collections = Pes.Collection("2026-04-01", "10", "77") + "\n" + Pes.Collection("2026-04-02", "10") };
+        const int Pieces = 50_000;
+        using var file = new GeneratedStream(pes.Text[..pes.Text.IndexOf("<Piece>", StringComparison.Ordinal)], Encoding.UTF8.GetBytes(pes.Piece), Pieces, "</Bordereau></PES_RecetteRetour></x:PES_Retour>");
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        long events = 0, most = 0;
+
+        await foreach (var record in Pes.ReadAsync(file))
+        {
+            Assert.IsType<EventRecord>(record);
+            if (++events % 20_000 == 0) most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
+        }
+
+        Assert.Equal(Pieces * 3L, events);
+        Assert.True(file.Given > 30_000_000, $"{file.Given}");
+        Assert.True(most < 4_000_000, $"{most} bytes more were held than before.");
+    }
+}
