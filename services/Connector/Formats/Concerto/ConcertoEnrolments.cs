@@ -61,9 +61,10 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
     public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var commune = context.Commune!.Value;
+        var directory = journals.Find(commune)!.Directory;
+        var year = RollSettings.YearOf(context, out var assumed);
         var reading = new Reading(
-            commune, FrenchDay.Of(context.TakenAt), RollSettings.SchoolOf(context), RollSettings.YearOf(context, out var assumed),
-            await PlacesOfSchools.LoadAsync(journals.Find(commune)!.Directory, cancellation));
+            commune, FrenchDay.Of(context.TakenAt), RollSettings.SchoolOf(context), year, await PlacesOfSchools.LoadAsync(directory, cancellation));
         var (begun, toddlers) = (false, false);
         var rolls = new HashSet<RollKey>();
         await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
@@ -92,7 +93,20 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
         }
 
         if (!begun) throw new FileRefusedException(Reason.EmptyFile);
+        if (reading.Told is not null) yield break;
+        foreach (var (school, present) in RollState.Known(directory, Name, year))
+        {
+            if (!rolls.Contains(new RollKey(school, year))) yield return new RemarkRecord(1, Fault.OfCode(Place, school.ToString(), Unnamed(school, present)));
+        }
     }
+
+    // The file may be of some places only; or the school has closed.
+    private static Reason Unnamed(Uai school, int present) => new(
+        $"le fichier ne nomme plus cette école, qui a {present} élèves : rien n'y change",
+        $"the file no longer names this school, which has {present} pupils: nothing changes there",
+        new(
+            $"S'ils sont tous partis, envoyez un fichier réduit à son en-tête avec uai={school}, et confirmez-le.",
+            $"If all have left, send a file of nothing but its header with uai={school}, and confirm it."));
 
     private static void Recognise(Line first)
     {

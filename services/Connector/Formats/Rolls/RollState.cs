@@ -40,6 +40,20 @@ internal sealed record RollState(string Salt, IReadOnlyList<AcceptedFile> Import
     /// <summary>Where the state of a roll is in a commune's directory.</summary>
     public static string PathOf(string directory, RollKey roll) => Path.Combine(directory, "rolls", $"{roll}.json");
 
+    /// <summary>The schools whose pupils of that year come from files of that format, each with how many are there.</summary>
+    /// <exception cref="FileRefusedException">A state is damaged.</exception>
+    public static IEnumerable<(Uai School, int Present)> Known(string directory, string format, SchoolYear year)
+    {
+        var folder = Path.Combine(directory, "rolls");
+        if (!Directory.Exists(folder)) yield break;
+        var end = $"-{year.Start}.json";
+        foreach (var path in Directory.EnumerateFiles(folder, $"*{end}").Order(StringComparer.Ordinal))
+        {
+            if (Uai.TryParse(Path.GetFileName(path)[..^end.Length], out var school) && Load(path) is { Last: { } last, Present: > 0 and var present } && last.Format == format)
+                yield return (school, present);
+        }
+    }
+
     /// <summary>Reads a state; an empty one where there is none.</summary>
     /// <exception cref="FileRefusedException">It is damaged. To go on without it would enrol everybody anew.</exception>
     public static RollState Load(string path)

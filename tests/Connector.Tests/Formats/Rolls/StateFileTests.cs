@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Intercommunalite.Connector.Tests.Formats.Concerto;
 using Intercommunalite.Connector.Tests.Formats.Onde;
+using Intercommunalite.Testing;
 
 namespace Intercommunalite.Connector.Tests.Formats.Rolls;
 
@@ -156,6 +157,22 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
+    public async Task Given_a_school_that_a_file_of_several_no_longer_names_When_it_comes_Then_a_remark_says_so_and_its_own_empty_file_withdraws_all()
+    {
+        await File.WriteAllTextAsync(_data.Combine("35085", "schools.csv"), "Ecole du Coin;0350122T\nMaternelle;0350999X\n");
+        await TakeAsync("0350111Y", s_class);
+        await _app.ImportAsync(Concerto, ConcertoPupil.File(new ConcertoPupil("Léa"), new ConcertoPupil("Léo", Place: "Maternelle")));
+
+        var without = await _app.ImportAsync(Concerto, ConcertoPupil.File(new ConcertoPupil("Léa")));
+        var empty = await _app.ImportAsync($"{Concerto}&uai=0350999X", ConcertoPupil.File());
+
+        AssertCounts(without, linesRead: 1, duplicates: 1, remarks: 1);
+        Assert.Contains("uai=0350999X", await ReportAsync(without), StringComparison.Ordinal);
+        AssertCounts(await ConfirmAsync(empty), withdrawn: 1);
+        AssertCounts(await _app.ImportAsync(Concerto, ConcertoPupil.File(new ConcertoPupil("Léa"))), linesRead: 1, duplicates: 1);
+    }
+
+    [Fact]
     public async Task Given_a_rejected_line_When_pupils_are_missing_Then_nobody_is_withdrawn_and_a_remark_says_so()
     {
         await TakeAsync(s_class);
@@ -237,6 +254,29 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
         Assert.Equal(6, _app.Journal("35085").Last);
     }
 
+    [Fact]
+    public async Task Given_a_folder_of_a_school_When_a_file_is_put_there_Then_it_is_that_schools()
+    {
+        var folder = Directory.CreateDirectory(_data.Combine("35085", "drop", "onde-pupils", "0350122T")).FullName;
+
+        await File.WriteAllTextAsync(Path.Combine(folder, "eleves.csv"), OndePupil.File(s_class));
+        await Eventually.Is(() => File.Exists(Path.Combine(folder, "done", "eleves.csv")), exists => exists);
+
+        Assert.All(_app.Events("35085"), said => Assert.Equal("0350122T", said.GetProperty("data").GetProperty("school").GetString()));
+        Assert.Equal(6, _app.Journal("35085").Last);
+    }
+
+    [Fact]
+    public async Task Given_a_file_of_one_format_When_it_is_posted_as_the_other_Then_the_refusal_names_the_right_one()
+    {
+        var onde = await _app.ImportAsync(Concerto, OndePupil.File(s_class));
+        var concerto = await _app.ImportAsync(Onde, $"\uFEFF{ConcertoPupil.File(new ConcertoPupil())}");
+
+        Assert.Equal(("refused", "refused"), (Status(onde), Status(concerto)));
+        Assert.EndsWith("looks like the format onde-pupils.", onde.GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith("looks like the format concerto-enrolments.", concerto.GetProperty("error").GetString(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("/files/onde-pupils?uai=0350122T", "de quelle commune")]
     [InlineData("/communes/35085/files/onde-pupils", "de quelle école")]
@@ -288,6 +328,8 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
     private ConnectorApp Start() => ConnectorApp.Start(_data.FullPath, "35085,35238");
 
     private Task<JsonElement> TakeAsync(params OndePupil[] pupils) => _app.ImportAsync(Onde, OndePupil.File(pupils));
+
+    private Task<JsonElement> TakeAsync(string uai, OndePupil[] pupils) => _app.ImportAsync(Onde.Replace("0350122T", uai, StringComparison.Ordinal), OndePupil.File(pupils));
 
     private async Task<JsonElement> ConfirmAsync(JsonElement held)
     {
