@@ -13,8 +13,6 @@ namespace Intercommunalite.Connector.Formats.Concerto;
 /// </summary>
 internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions options) : IFormat
 {
-    // A sound line has some 400 characters.
-    private const int MaxLineLength = 16 * 1024;
     private const int MaxPlaceLength = 100;
 
     private const string LastName = "Nom inscrit";
@@ -34,12 +32,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
         "Civilité responsable 2", "Nom responsable 2", "Prénom responsable 2", Price, Income, Place, "Garderie",
     ];
 
-    private static readonly StateHeader s_header = new(s_columns, ',');
-
-    private static readonly Reason s_toddlers = new(
-        "les élèves de toute petite section sont comptés en petite section",
-        "pupils of toute petite section are counted as petite section",
-        new("Rien à faire.", "Nothing to do."));
+    private static readonly StateLayout s_layout = new(s_columns, ',');
 
     private static readonly Reason s_severalPlaces = new(
         "un autre lieu d'inscription que celui des lignes d'avant, alors que le paramètre uai donne une seule école",
@@ -54,7 +47,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
 
     public IReadOnlyList<string> Settings { get; } = [RollSettings.Uai, RollSettings.SchoolYear];
 
-    public bool LooksLike(string start) => s_header.Is(start.TrimStart('\uFEFF').TrimStart().Split('\r', '\n')[0]);
+    public bool LooksLike(string start) => s_layout.Begins(start);
 
     public Reason? Refuses(ImportContext context) => RollSettings.Refuses(context, needsSchool: false);
 
@@ -67,7 +60,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
             commune, FrenchDay.Of(context.TakenAt), RollSettings.SchoolOf(context), year, await PlacesOfSchools.LoadAsync(directory, cancellation));
         var (begun, toddlers) = (false, false);
         var rolls = new HashSet<RollKey>();
-        await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
+        await foreach (var line in file.ReadLinesAsync(StateLayout.MaxLineLength, cancellation))
         {
             if (line.IsBlank) continue;
             if (!begun)
@@ -86,7 +79,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
             if (isToddler && !toddlers)
             {
                 toddlers = true;
-                remarks.Add(new RemarkRecord(line.Number, Fault.Of(Level, s_toddlers)));
+                remarks.Add(new RemarkRecord(line.Number, Fault.Of(Level, Cells.Toddlers)));
             }
 
             foreach (var remark in remarks) yield return remark;
@@ -111,7 +104,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
     private static void Recognise(Line first)
     {
         var text = first.TooLong ? "" : first.Text;
-        if (!s_header.Is(text)) throw new FileRefusedException(s_header.Refuse(text));
+        if (!s_layout.Is(text)) throw new FileRefusedException(s_layout.Refuse(text));
     }
 
     private sealed class Reading(CommuneCode commune, DateOnly day, Uai? school, SchoolYear year, PlacesOfSchools places)
@@ -124,10 +117,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
         public FormatRecord Read(Line line, List<RemarkRecord> remarks, out bool isToddler)
         {
             isToddler = false;
-            if (line.TooLong) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.LongerThan(MaxLineLength, "octets", "bytes"))]);
-            if (CsvRow.Split(line.Text, ',') is not { } values) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.OpenQuote)]);
-            if (values.Count != s_columns.Length) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.FieldCount(values.Count, s_columns.Length))]);
-            var cells = new Cells(s_columns, values, day);
+            if (!s_layout.TryRead(line, day, out var cells, out var wrong)) return new RejectedRecord(line.Number, commune, [wrong]);
             var person = new Person(
                 cells.TextOf(LastName), cells.TextOf(FirstNames), Sex: cells.Sex(Sex, "Garçon", "Fille"), BirthDate: cells.ShortBirthDate(BirthDate));
             var pupil = new Pupil(cells.Level(Level, out isToddler), cells.Residence(Address), new PupilPersonal(person));

@@ -11,9 +11,6 @@ namespace Intercommunalite.Connector.Formats.Onde;
 /// </summary>
 internal sealed class OndePupils(FormatsOptions options) : IFormat
 {
-    // A sound line has some 300 characters.
-    private const int MaxLineLength = 16 * 1024;
-
     private const string LastName = "Nom élève";
     private const string UsualName = "Nom d'usage élève";
     private const string FirstNames = "Prénom élève";
@@ -29,17 +26,12 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
         "Cycle", Level, Class, "Identifiant classe", "Attestation fournie", "Autorisation associations", "Autorisation photo", "Décision de passage",
     ];
 
-    private static readonly StateHeader s_header = new(s_columns, ';');
+    private static readonly StateLayout s_layout = new(s_columns, ';');
 
     private static readonly Reason s_responsibles = new(
         "C'est le fichier des responsables (responsables.csv) ; celui des élèves (eleves.csv) est attendu.",
         "This is the file of the responsible adults (responsables.csv); the one of the pupils (eleves.csv) is expected.",
         new("Exportez la liste des élèves de l'école, et envoyez-la.", "Export the list of the school's pupils, and send it."));
-
-    private static readonly Reason s_toddlers = new(
-        "les élèves de toute petite section sont comptés en petite section",
-        "pupils of toute petite section are counted as petite section",
-        new("Rien à faire.", "Nothing to do."));
 
     public string Name => "onde-pupils";
 
@@ -47,7 +39,7 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
 
     public IReadOnlyList<string> Settings { get; } = [RollSettings.Uai, RollSettings.SchoolYear];
 
-    public bool LooksLike(string start) => s_header.Is(start.TrimStart('\uFEFF').TrimStart().Split('\r', '\n')[0]);
+    public bool LooksLike(string start) => s_layout.Begins(start);
 
     public Reason? Refuses(ImportContext context) => RollSettings.Refuses(context, needsSchool: true);
 
@@ -57,7 +49,7 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
         var day = FrenchDay.Of(context.TakenAt);
         var commune = context.Commune!.Value;
         var (begun, toddlers) = (false, false);
-        await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
+        await foreach (var line in file.ReadLinesAsync(StateLayout.MaxLineLength, cancellation))
         {
             if (line.IsBlank) continue;
             if (!begun)
@@ -73,7 +65,7 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
             if (isToddler && !toddlers)
             {
                 toddlers = true;
-                yield return new RemarkRecord(line.Number, Fault.Of(Level, s_toddlers));
+                yield return new RemarkRecord(line.Number, Fault.Of(Level, Cells.Toddlers));
             }
         }
 
@@ -83,21 +75,18 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
     private static void Recognise(Line first)
     {
         var text = first.TooLong ? "" : first.Text;
-        if (s_header.Is(text)) return;
-        throw new FileRefusedException(text.TrimStart('"', ' ').StartsWith("Civilité Responsable", StringComparison.OrdinalIgnoreCase) ? s_responsibles : s_header.Refuse(text));
+        if (s_layout.Is(text)) return;
+        throw new FileRefusedException(text.TrimStart('"', ' ').StartsWith("Civilité Responsable", StringComparison.OrdinalIgnoreCase) ? s_responsibles : s_layout.Refuse(text));
     }
 
     private static FormatRecord Read(Line line, CommuneCode commune, RollKey roll, DateOnly day, out bool isToddler)
     {
         isToddler = false;
-        if (line.TooLong) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.LongerThan(MaxLineLength, "octets", "bytes"))]);
-        if (CsvRow.Split(line.Text) is not { } values) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.OpenQuote)]);
-        if (values.Count != s_columns.Length) return new RejectedRecord(line.Number, commune, [Fault.Of("", Reason.FieldCount(values.Count, s_columns.Length))]);
-        var cells = new Cells(s_columns, values, day);
+        if (!s_layout.TryRead(line, day, out var cells, out var fault)) return new RejectedRecord(line.Number, commune, [fault]);
         var person = new Person(
             cells.TextOf(LastName), cells.TextOf(FirstNames), cells.Text(UsualName), cells.Sex(Sex, "M", "F"), cells.BirthDate(BirthDate));
         var personal = new PupilPersonal(person, cells.Ine(Ine), cells.Text(Class));
-        var isSecond = cells.IsEmpty("Commune1") && cells.IsEmpty("Cp1") && cells.IsEmpty("Pays1") && !cells.IsEmpty("Commune2");
+        var isSecond = cells.IsEmpty("Commune1") && cells.IsEmpty("Cp1") && !cells.IsEmpty("Commune2");
         var residence = isSecond ? cells.Residence("Cp2", "Commune2", "Pays2") : cells.Residence("Cp1", "Commune1", "Pays1");
         var pupil = new Pupil(cells.Level(Level, out isToddler), residence, personal);
         return cells.Faults.Count == 0 ? new PupilRecord(line.Number, commune, roll, pupil) : new RejectedRecord(line.Number, commune, cells.Faults);

@@ -57,6 +57,12 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
 
     private readonly List<Fault> _faults = [];
 
+    /// <summary>For a remark: a level that the hub does not have.</summary>
+    public static Reason Toddlers { get; } = new(
+        "les élèves de toute petite section sont comptés en petite section",
+        "pupils of toute petite section are counted as petite section",
+        new("Rien à faire.", "Nothing to do."));
+
     /// <summary>What is wrong with the cells read so far.</summary>
     public IReadOnlyList<Fault> Faults => _faults;
 
@@ -143,7 +149,7 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
         return Born(column, TryDate(last, out var date) && date <= day ? last : $"{rest.Begin}{century - 1}{rest.Year}", "JJ/MM/AA");
     }
 
-    /// <summary>The commune of an address whose parts have a column each; empty parts have an empty country as well.</summary>
+    /// <summary>The commune of an address whose parts have a column each; without a country it is in France.</summary>
     public CommuneCode Residence(string postalCode, string town, string country)
     {
         if (this[country] is { Length: > 0 } named && !named.StartsWith("FRANCE", StringComparison.OrdinalIgnoreCase))

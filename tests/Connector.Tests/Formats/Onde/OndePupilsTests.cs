@@ -164,7 +164,7 @@ public sealed class OndePupilsTests
     [Fact]
     public async Task Given_an_empty_first_address_When_it_is_read_Then_the_second_is_the_residence()
     {
-        var records = await OndePupil.ReadAsync(OndePupil.File(new OndePupil(PostalCode: "", Town: "", Country: "", Second: "2 rue du Secret;35190;Tinténiac;")));
+        var records = await OndePupil.ReadAsync(OndePupil.File(new OndePupil(PostalCode: "", Town: "", Second: "2 rue du Secret;35190;Tinténiac;")));
 
         Assert.Equal("35337", Single(records).Residence.ToString());
     }
