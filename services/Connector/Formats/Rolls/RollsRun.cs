@@ -9,8 +9,8 @@ namespace Intercommunalite.Connector.Formats.Rolls;
 /// </summary>
 internal sealed class RollsRun
 {
-    /// <summary>Most pupils of a file. All of them are in memory at once, and no commune of France has so many.</summary>
-    public const int MaxPupils = 200_000;
+    /// <summary>Most pupils of a file. All of them are in memory at once, at two kilobytes each.</summary>
+    public const int MaxPupils = 100_000;
 
     private static readonly Reason s_tooMany = new(
         $"Le fichier a plus de {MaxPupils.ToString(CultureInfo.InvariantCulture)} élèves.",
