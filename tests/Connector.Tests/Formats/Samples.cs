@@ -1,5 +1,7 @@
 using System.Text;
+using Intercommunalite.Connector.Tests.Formats.Concerto;
 using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
+using Intercommunalite.Connector.Tests.Formats.Onde;
 
 namespace Intercommunalite.Connector.Tests.Formats;
 
@@ -16,6 +18,8 @@ internal static class Samples
             Encoding.UTF8.GetBytes($"{Death.Header}\n{new Death().Csv}\n{new Death(Name: "DURAND*JEAN/", DeathDate: "19700000").Csv}\n"),
             Encoding.Latin1.GetBytes($"{new Death().FixedWidth}\n{new Death(Name: "DURAND*RENÉ/").FixedWidth}\n"),
         ],
+        "onde-pupils" => [Encoding.UTF8.GetBytes(OndePupil.File(OndePupil.ClassOf(2)))],
+        "concerto-enrolments" => [Encoding.UTF8.GetBytes(ConcertoPupil.File(new ConcertoPupil(), new ConcertoPupil("Léo")))],
         _ => throw new NotSupportedException($"No sample of {format}."),
     };
 }

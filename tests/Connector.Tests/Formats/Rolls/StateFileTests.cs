@@ -112,17 +112,18 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
-    public async Task Given_a_held_file_When_a_later_one_was_taken_before_it_is_confirmed_Then_it_is_refused()
+    public async Task Given_a_held_file_When_a_later_one_of_the_other_software_was_taken_before_it_is_confirmed_Then_it_is_refused()
     {
         await TakeAsync(s_class);
         var held = await TakeAsync(s_class[..1]);
-        await TakeAsync([.. s_class, new OndePupil("New")]);
+        var later = await _app.ImportAsync($"{Concerto}&uai=0350122T", ConcertoPupil.File(Enumerable.Range(1, 6).Select(i => new ConcertoPupil($"Enfant {i}"))));
+        AssertCounts(await ConfirmAsync(later), linesRead: 6, duplicates: 6);
 
         var end = await ConfirmAsync(held);
 
         Assert.Equal("refused", Status(end));
         Assert.Contains("A later file", end.GetProperty("error").GetString(), StringComparison.Ordinal);
-        Assert.Equal(7, _app.Journal("35085").Last);
+        Assert.Equal(6, _app.Journal("35085").Last);
     }
 
     [Fact]
