@@ -20,6 +20,9 @@ internal sealed class FormatsOptions
 
     /// <summary>Largest file that is taken by a request, in bytes. Files in drop folders may have any size: they are on the disk already.</summary>
     public long MaxFileBytes { get; init; } = 1L << 30;
+
+    /// <summary>The largest share of a school's pupils that a file may withdraw without somebody saying that it is right.</summary>
+    public double MaxWithdrawnShare { get; init; } = 1.0 / 3;
 }
 
 /// <summary>Registers the formats, and the two ways in which a file comes: a request and a drop folder.</summary>
@@ -28,7 +31,9 @@ internal static class Formats
     public static WebApplicationBuilder AddFormats(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<IFormat, CloudEvents.CloudEventsJsonl>();
+        builder.Services.AddSingleton<IFormat, Concerto.ConcertoEnrolments>();
         builder.Services.AddSingleton<IFormat, InseeDeaths.InseeDeaths>();
+        builder.Services.AddSingleton<IFormat, Onde.OndePupils>();
         builder.Services.AddSingleton<IFormat, PayFip.PayFip>();
         builder.Services.AddSingleton<IFormat, PesRetour.PesRetour>();
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Intercommunalite.Connector.Formats.Rolls;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
 
@@ -25,6 +26,7 @@ internal sealed class ImportRun
     private readonly Journals _journals;
     private readonly JournalLimits _limits;
     private readonly Dictionary<CommuneCode, Batch> _batches = [];
+    private readonly RollsRun _rolls = new();
     private int _waitingEvents;
     private long _waitingBytes;
     private ImportState _state;
@@ -75,13 +77,14 @@ internal sealed class ImportRun
                 if (_records % LinesBetweenSignsOfLife != 0) continue;
                 _state = _state with { BytesRead = file.Position };
                 await ShowAsync(rejects);
-                if (_records % RecordsBetweenCheckpoints == 0) await NoteAsync(rejects, cancellation);
+                // What was gathered of rolls is in memory only: such a file is read from its beginning again.
+                if (_records % RecordsBetweenCheckpoints == 0 && _rolls.IsEmpty) await NoteAsync(rejects, cancellation);
             }
 
             _state = _state with { BytesRead = file.Position };
             await WriteAllAsync(cancellation);
             foreach (var batch in _batches.Values) batch.Flush();
-            return _state with { Status = ImportStatus.Completed };
+            return _rolls.IsEmpty ? _state with { Status = ImportStatus.Completed } : await TakeRollsAsync(rejects, cancellation);
         }
         catch (FileRefusedException refusal)
         {
@@ -127,6 +130,12 @@ internal sealed class ImportRun
             return;
         }
 
+        if (record is RollRecord roll)
+        {
+            _rolls.Add(roll);
+            return;
+        }
+
         _state = _state with { LinesRead = _state.LinesRead + 1 };
         if (_import.Request.Commune is null && (record is PlacelessRecord || (record.Commune is { } owner && _journals.Find(owner) is null)))
         {
@@ -137,10 +146,42 @@ internal sealed class ImportRun
             await rejects.AddAsync(record.Line, faults);
             _state = _state with { Rejected = _state.Rejected + 1 };
         }
+        else if (record is PupilRecord pupil)
+        {
+            _rolls.Add(pupil);
+        }
         else
         {
             await AddAsync((EventRecord)record, cancellation);
         }
+    }
+
+    // Files that tell rolls whole: what they change is known at their end only, and nothing was written before.
+    private async Task<ImportState> TakeRollsAsync(Rejects rejects, CancellationToken cancellation)
+    {
+        var decision = _rolls.Decide(_import, _journals.Find(_import.Request.Commune!.Value)!.Directory, _state.Rejected);
+        foreach (var rejected in decision.Rejected) await rejects.AddAsync(rejected.Line, rejected.Faults);
+        foreach (var remark in decision.Remarks) await rejects.RemarkAsync(remark.Line, remark.Fault);
+        _state = _state with { Rejected = _state.Rejected + decision.Rejected.Count, Remarks = _state.Remarks + decision.Remarks.Count };
+        if (decision.Held.Count > 0)
+        {
+            foreach (var reason in decision.Held) await rejects.HoldAsync(reason);
+            return _state with
+            {
+                Status = ImportStatus.Held,
+                Error = string.Join(' ', decision.Held.Select(reason => reason.English)),
+                Erreur = string.Join(' ', decision.Held.Select(reason => reason.French)),
+            };
+        }
+
+        _state = _state with { Accepted = decision.DoneNamed, Duplicates = decision.Unchanged };
+        foreach (var named in decision.Named) await AddAsync(new EventRecord(0, named), cancellation);
+        await WriteAllAsync(cancellation);
+        var ofLines = _state;
+        foreach (var withdrawn in decision.Withdrawn) await AddAsync(new EventRecord(0, withdrawn), cancellation);
+        await WriteAllAsync(cancellation);
+        decision.Save();
+        return ofLines with { Status = ImportStatus.Completed, Withdrawn = decision.DoneWithdrawn + _state.Accepted - ofLines.Accepted };
     }
 
     private IReadOnlyList<Fault>? Faults(FormatRecord record) => record switch

@@ -155,8 +155,8 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
     }
 
     [Theory]
-    [InlineData("POST", "/files/excel", "cloudevents-jsonl, insee-deaths")]
-    [InlineData("POST", "/communes/35238/files/excel", "cloudevents-jsonl, insee-deaths")]
+    [InlineData("POST", "/files/excel", "cloudevents-jsonl, concerto-enrolments, insee-deaths, onde-pupils")]
+    [InlineData("POST", "/communes/35238/files/excel", "cloudevents-jsonl, concerto-enrolments, insee-deaths, onde-pupils")]
     [InlineData("POST", "/communes/33063/files/insee-deaths", "35085, 35238")]
     [InlineData("GET", "/imports/01890a5d-ac96-774b-bcce-b302099a8057", "No import")]
     [InlineData("GET", "/imports/01890a5d-ac96-774b-bcce-b302099a8057/rejects", "No import")]

@@ -1,5 +1,7 @@
 using System.Text;
+using Intercommunalite.Connector.Tests.Formats.Concerto;
 using Intercommunalite.Connector.Tests.Formats.InseeDeaths;
+using Intercommunalite.Connector.Tests.Formats.Onde;
 using Intercommunalite.Connector.Tests.Formats.PayFip;
 using Intercommunalite.Connector.Tests.Formats.PesRetour;
 
@@ -23,6 +25,8 @@ internal static class Samples
         [
             Encoding.UTF8.GetBytes(new Pes { Collections = Pes.Collection("2026-04-01", "10", "77") + Pes.Collection("2026-04-02", "10") }.Text),
         ],
+        "onde-pupils" => [Encoding.UTF8.GetBytes(OndePupil.File(OndePupil.ClassOf(2)))],
+        "concerto-enrolments" => [Encoding.UTF8.GetBytes(ConcertoPupil.File(new ConcertoPupil(), new ConcertoPupil("Léo")))],
         _ => throw new NotSupportedException($"No sample of {format}."),
     };
 }

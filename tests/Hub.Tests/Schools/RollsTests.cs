@@ -40,6 +40,28 @@ public sealed class RollsTests : IAsyncLifetime
         Assert.Equal(expected, await RollsAsync());
     }
 
+    [Fact]
+    public async Task Given_a_pupil_who_leaves_and_comes_back_at_another_level_When_projected_at_once_or_step_by_step_Then_the_pupil_counts_once_while_there()
+    {
+        await _hub.ArriveAsync(new PupilEnrolled(s_school, s_year, SchoolLevel.CP, Combourg, s_day), "e/1");
+        await _hub.ArriveAsync(new PupilWithdrawn(s_school, s_year, SchoolLevel.CP, Combourg, s_day), "e/1");
+        await _hub.ProjectAsync();
+        Assert.Empty(await RollsAsync());
+
+        await _hub.ArriveAsync(new PupilEnrolled(s_school, s_year, SchoolLevel.CE1, Combourg, s_day), "e/1");
+        await _hub.ArriveAsync(new PupilChangedClass(s_school, s_year, SchoolLevel.CE1, Tinteniac, s_day), "e/1");
+        await _hub.ProjectAsync();
+        Assert.Equal(["CE1 35337 1"], await RollsAsync());
+
+        await _hub.ArriveAsync(new PupilWithdrawn(s_school, s_year, SchoolLevel.CE1, Tinteniac, s_day), "e/1");
+        await _hub.ProjectAsync();
+        await _hub.ArriveAsync(new PupilEnrolled(s_school, s_year, SchoolLevel.CE1, Tinteniac, s_day), "e/1");
+        await _hub.ProjectAsync();
+        Assert.Equal(["CE1 35337 1"], await RollsAsync());
+        await _hub.RebuildAsync("schools");
+        Assert.Equal(["CE1 35337 1"], await RollsAsync());
+    }
+
     private Task<IReadOnlyList<string>> RollsAsync() =>
         _hub.RowsAsync("SELECT level, residence, pupils FROM schools.roll WHERE pupils <> 0 ORDER BY level, residence");
 }
