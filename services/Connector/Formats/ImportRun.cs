@@ -13,7 +13,6 @@ namespace Intercommunalite.Connector.Formats;
 /// </summary>
 internal sealed class ImportRun
 {
-    private const int MaxBatchEvents = 1_000;
     private const int MaxWaitingEvents = 2_000;
     private const int MaxWaitingBytes = 4 * 1024 * 1024;
     private const int LinesBetweenSignsOfLife = 500;
@@ -198,30 +197,28 @@ internal sealed class ImportRun
         var read = record.Event;
         var commune = read.Source.Commune;
         if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Checkpoint!.Marks[commune.ToString()]);
-        var size = JsonMarshal.GetRawUtf8Value(read.Data).Length;
         batch.Events.Add((read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent }, record.Act));
-        batch.Bytes += size;
-        _waitingBytes += size;
-        if (++_waitingEvents > MaxWaitingEvents || _waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
-        else if (batch.Events.Count == MaxBatchEvents) await WriteAsync(batch, cancellation);
+        _waitingBytes += JsonMarshal.GetRawUtf8Value(read.Data).Length;
+        if (++_waitingEvents >= MaxWaitingEvents || _waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
     }
 
+    // The journals of several communes are written side by side.
     private async Task WriteAllAsync(CancellationToken cancellation)
     {
-        foreach (var batch in _batches.Values.Where(batch => batch.Events.Count > 0)) await WriteAsync(batch, cancellation);
+        var written = await Task.WhenAll(_batches.Values.Where(batch => batch.Events.Count > 0).Select(batch => Task.Run(() => WriteAsync(batch, cancellation), cancellation)));
+        foreach (var (events, accepted) in written)
+            _state = _state with { Accepted = _state.Accepted + accepted, Duplicates = _state.Duplicates + events - accepted };
+        (_waitingEvents, _waitingBytes) = (0, 0);
+        _import.Show(_state);
     }
 
-    private async Task WriteAsync(Batch batch, CancellationToken cancellation)
+    private async Task<(int Events, int Accepted)> WriteAsync(Batch batch, CancellationToken cancellation)
     {
         await _limits.UntilAcceptsAsync(batch.Journal, why => _import.Show(_state with { Waiting = why }), cancellation);
         var posted = await batch.Journal.AppendAsync(batch.Settle(_import.Id), cancellation);
         Intake.Intake.Count(batch.Journal.Commune, posted);
-        var accepted = posted.Count(batch.Earlier.IsAccepted);
-        _state = _state with { Accepted = _state.Accepted + accepted, Duplicates = _state.Duplicates + posted.Count - accepted };
-        _waitingEvents -= batch.Events.Count;
-        _waitingBytes -= batch.Bytes;
-        batch.Clear();
-        _import.Show(_state);
+        batch.Events.Clear();
+        return (posted.Count, posted.Count(batch.Earlier.IsAccepted));
     }
 
     private async Task ShowAsync(Rejects rejects)
@@ -238,8 +235,6 @@ internal sealed class ImportRun
 
         public List<(CloudEvent Event, ActKey? Act)> Events { get; } = [];
 
-        public int Bytes { get; set; }
-
         public EarlierRun Earlier { get; } = new(journal, mark);
 
         /// <summary>The events, corrections of known acts as such.</summary>
@@ -253,11 +248,5 @@ internal sealed class ImportRun
         public void Flush() => _acts?.Flush();
 
         public void Dispose() => _acts?.Dispose();
-
-        public void Clear()
-        {
-            Events.Clear();
-            Bytes = 0;
-        }
     }
 }

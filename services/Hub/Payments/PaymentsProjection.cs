@@ -15,7 +15,7 @@ namespace Intercommunalite.Hub.Payments;
 /// <param name="Reduced">By how much it was reduced.</param>
 /// <param name="Cancelled">Whether it was cancelled whole.</param>
 /// <param name="Collected">Amount collected, less what was refunded.</param>
-/// <param name="Early">Money that moved before the invoice was known (<see cref="Money"/>), counted under no service until then.</param>
+/// <param name="Moved">Money that moved for it (<see cref="Money"/>), to be counted anew when its service becomes known or changes.</param>
 internal sealed record Invoice(
     string Commune,
     string Subject,
@@ -25,7 +25,7 @@ internal sealed record Invoice(
     long Reduced = 0,
     bool Cancelled = false,
     long Collected = 0,
-    string[]? Early = null)
+    string[]? Moved = null)
 {
     /// <summary>What is owed in the end.</summary>
     [JsonIgnore]
@@ -44,19 +44,25 @@ internal sealed record Invoice(
 /// <param name="Kind">Which way: one of the kinds of <see cref="MoneyMovement"/>.</param>
 /// <param name="Period">Month, <c>YYYY-MM</c>.</param>
 /// <param name="Amount">Euro cents.</param>
-internal readonly record struct Money(string Kind, string Period, long Amount)
+/// <param name="Service">What it is for by its own event; empty when that says nothing. The invoice's service goes before.</param>
+internal readonly record struct Money(string Kind, string Period, long Amount, string Service)
 {
     public static Money Parse(string text)
     {
         var parts = text.Split(' ');
-        return new Money(parts[0], parts[1], long.Parse(parts[2], CultureInfo.InvariantCulture));
+        return new Money(parts[0], parts[1], long.Parse(parts[2], CultureInfo.InvariantCulture), parts[3]);
     }
 
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Kind} {Period} {Amount}");
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Kind} {Period} {Amount} {Service}");
 }
 
-/// <summary>A collection or refund already counted: its key, so that it is not counted twice.</summary>
-internal sealed record MoneyMovement(string Commune, string Subject, string Kind);
+/// <summary>A collection, refund or online payment as it counts: as last said.</summary>
+/// <param name="Commune">The commune.</param>
+/// <param name="Subject">Its own key.</param>
+/// <param name="Kind">Which way the money moved.</param>
+/// <param name="Invoice">Subject of the invoice that it is for, or null.</param>
+/// <param name="Money">The <see cref="Payments.Money"/>.</param>
+internal sealed record MoneyMovement(string Commune, string Subject, string Kind, string? Invoice = null, string Money = "");
 
 /// <summary>Money by commune, service and month, in euro cents.</summary>
 /// <param name="Commune">The commune.</param>
@@ -74,8 +80,8 @@ internal sealed record Amounts(
     long Issued = 0, long Reduced = 0, long Collected = 0, long Refunded = 0, long Outstanding = 0, long Overpaid = 0, long PaidOnline = 0);
 
 /// <summary>
-/// Payments: issued, collected and outstanding by commune, service and month. A collection or refund said again (same
-/// subject) counts once; an invoice said again counts as last said.
+/// Payments: issued, collected and outstanding by commune, service and month. Invoices, collections and refunds said again (same
+/// subject) count once, as last said.
 /// </summary>
 internal sealed class PaymentsProjection() : ConsolidatedProjection(
     ProjectionName, Catalogue.All.Where(type => type.Domain == "payments"), Invoices.Name, Movements.Name, Summary.Name)
@@ -94,16 +100,21 @@ internal sealed class PaymentsProjection() : ConsolidatedProjection(
 
     protected override async Task ProjectAsync(Page page, CancellationToken cancellation)
     {
-        var changes = new Changes(
-            (await Invoices.LoadAsync(page, [.. page.Events.Select(InvoiceOf).OfType<Invoice>().Distinct()], cancellation)).ToDictionary(Key),
-            [.. await Movements.LoadAsync(page, [.. page.Events.Select(MovementOf).OfType<MoneyMovement>().Distinct()], cancellation)]);
+        var movements = await Movements.LoadAsync(page, [.. page.Events.Select(MovementOf).OfType<MoneyMovement>().Select(Key).Distinct()], cancellation);
+        // A movement said again may have been for another invoice before.
+        var keys = page.Events.Select(InvoiceOf).Concat(movements.Select(InvoiceOf)).OfType<Invoice>().Distinct();
+        var changes = new Changes((await Invoices.LoadAsync(page, [.. keys], cancellation)).ToDictionary(Key), movements.ToDictionary(Key));
         foreach (var stored in page.Events) changes.Apply(stored);
         Invoices.Save(page, changes.ChangedInvoices);
-        Movements.Save(page, changes.NewMovements);
+        Movements.Save(page, changes.ChangedMovements);
         Summary.Add(page, changes.Figures);
     }
 
     private static Invoice Key(Invoice invoice) => new(invoice.Commune, invoice.Subject);
+
+    private static MoneyMovement Key(MoneyMovement movement) => new(movement.Commune, movement.Subject, movement.Kind);
+
+    private static Invoice? InvoiceOf(MoneyMovement movement) => movement.Invoice is { } invoice ? new Invoice(movement.Commune, invoice) : null;
 
     // The key of the invoice that an event is about; null when it is about none.
     private static Invoice? InvoiceOf(StoredEvent stored)
@@ -122,26 +133,30 @@ internal sealed class PaymentsProjection() : ConsolidatedProjection(
 
     private static MoneyMovement? MovementOf(StoredEvent stored)
     {
-        var (commune, subject) = (stored.Commune, stored.Subject);
         return stored.Data switch
         {
-            PaymentCollected => new(commune, subject, Collection),
-            PaymentRefunded => new(commune, subject, Refund),
-            OnlinePaymentAnswered { Outcome: OnlinePaymentOutcome.CardPaid or OnlinePaymentOutcome.DirectDebitPaid } => new(commune, subject, Online),
+            PaymentCollected said => Of(Collection, said.Invoice, said.CollectedOn, said.Amount, said.Service),
+            PaymentRefunded said => Of(Refund, said.Invoice, said.RefundedOn, said.Amount, said.Service),
+            OnlinePaymentAnswered { Outcome: OnlinePaymentOutcome.CardPaid or OnlinePaymentOutcome.DirectDebitPaid } said =>
+                Of(Online, said.Invoice, DateOnly.FromDateTime(said.AnsweredAt.Date), said.Amount, null),
             _ => null,
         };
+        MoneyMovement Of(string kind, string? invoice, DateOnly on, Cents amount, Slug? service) =>
+            new(stored.Commune, stored.Subject, kind, invoice, new Money(kind, Month(on), amount.Value, service?.ToString() ?? "").ToString());
     }
 
+    private static string Month(DateOnly date) => PartialDate.Of(date).Period[..7];
+
     /// <summary>A page of events being decided: what was known before, and what changes.</summary>
-    internal sealed class Changes(Dictionary<Invoice, Invoice> invoices, HashSet<MoneyMovement> counted)
+    internal sealed class Changes(Dictionary<Invoice, Invoice> invoices, Dictionary<MoneyMovement, MoneyMovement> movements)
     {
         private readonly HashSet<Invoice> _changed = [];
-        private readonly List<MoneyMovement> _new = [];
+        private readonly HashSet<MoneyMovement> _changedMovements = [];
         private readonly Dictionary<(string Commune, string Service, string Period), Amounts> _figures = [];
 
         public IReadOnlyCollection<Invoice> ChangedInvoices => [.. _changed.Select(key => invoices[key])];
 
-        public IReadOnlyCollection<MoneyMovement> NewMovements => _new;
+        public IReadOnlyCollection<MoneyMovement> ChangedMovements => [.. _changedMovements.Select(key => movements[key])];
 
         public IReadOnlyCollection<Amounts> Figures => _figures.Values;
 
@@ -150,54 +165,66 @@ internal sealed class PaymentsProjection() : ConsolidatedProjection(
         {
             if (MovementOf(stored) is { } movement)
             {
-                if (!counted.Add(movement)) return;
-                _new.Add(movement);
+                Apply(movement);
+                return;
             }
 
-            var key = InvoiceOf(stored);
-            var invoice = key is null ? null : invoices.GetValueOrDefault(key, key);
-            var commune = stored.Commune;
+            if (InvoiceOf(stored) is not { } key) return;
+            var invoice = invoices.GetValueOrDefault(key, key);
             switch (stored.Data)
             {
                 case InvoiceIssued said:
-                    var service = said.Service.ToString();
-                    foreach (var early in (invoice!.Early ?? []).Select(Money.Parse))
+                    var issued = invoice with { Service = said.Service.ToString(), Period = Month(said.IssuedOn), Issued = said.Amount.Value };
+                    foreach (var money in (invoice.Moved ?? []).Select(Money.Parse))
                     {
-                        Add(commune, "", early with { Amount = -early.Amount });
-                        Add(commune, service, early);
+                        Count(invoice, money, -1);
+                        Count(issued, money, +1);
                     }
 
-                    Replace(invoice, invoice with { Service = service, Period = Month(said.IssuedOn), Issued = said.Amount.Value, Early = null });
+                    Replace(invoice, issued);
                     break;
                 case InvoiceReduced said:
-                    Replace(invoice!, invoice! with { Reduced = invoice.Reduced + said.Amount.Value });
+                    Replace(invoice, invoice with { Reduced = invoice.Reduced + said.Amount.Value });
                     break;
                 case InvoiceCancelled:
-                    Replace(invoice!, invoice! with { Cancelled = true });
-                    break;
-                case PaymentCollected said:
-                    Move(commune, invoice, said.Service, new Money(Collection, Month(said.CollectedOn), said.Amount.Value), said.Amount.Value);
-                    break;
-                case PaymentRefunded said:
-                    Move(commune, invoice, said.Service, new Money(Refund, Month(said.RefundedOn), said.Amount.Value), -said.Amount.Value);
-                    break;
-                case OnlinePaymentAnswered { Outcome: OnlinePaymentOutcome.CardPaid or OnlinePaymentOutcome.DirectDebitPaid } said:
-                    Move(commune, invoice, null, new Money(Online, Month(DateOnly.FromDateTime(said.AnsweredAt.Date)), said.Amount.Value), 0);
+                    Replace(invoice, invoice with { Cancelled = true });
                     break;
             }
         }
 
-        private static string Month(DateOnly date) => PartialDate.Of(date).Period[..7];
-
-        // Counts money under the invoice's service, else the one that the event names, else none until the invoice is known.
-        private void Move(string commune, Invoice? invoice, Slug? service, Money money, long collected)
+        private void Apply(MoneyMovement said)
         {
-            var counted = invoice is { Service.Length: > 0 } ? invoice.Service : service?.ToString() ?? "";
-            Add(commune, counted, money);
-            if (invoice is null) return;
-            string[]? early = counted.Length == 0 ? [.. invoice.Early ?? [], money.ToString()] : invoice.Early;
-            Replace(invoice, invoice with { Collected = invoice.Collected + collected, Early = early });
+            if (movements.GetValueOrDefault(Key(said)) is { } before)
+            {
+                if (before == said) return;
+                Move(before, -1);
+            }
+
+            Move(said, +1);
+            movements[Key(said)] = said;
+            _changedMovements.Add(Key(said));
         }
+
+        private void Move(MoneyMovement movement, int sign)
+        {
+            var money = Money.Parse(movement.Money);
+            if (InvoiceOf(movement) is not { } key)
+            {
+                Add(movement.Commune, money.Service, money, sign);
+                return;
+            }
+
+            var invoice = invoices.GetValueOrDefault(key, key);
+            Count(invoice, money, sign);
+            var moved = (invoice.Moved ?? []).ToList();
+            if (sign > 0) moved.Add(movement.Money);
+            else moved.Remove(movement.Money);
+            var collected = money.Kind switch { Collection => money.Amount, Refund => -money.Amount, _ => 0 };
+            Replace(invoice, invoice with { Collected = invoice.Collected + (sign * collected), Moved = moved.Count > 0 ? [.. moved] : null });
+        }
+
+        // Under the invoice's service; until that is known, under the one that the money's own event names, or none.
+        private void Count(Invoice invoice, Money money, int sign) => Add(invoice.Commune, invoice.Service.Length > 0 ? invoice.Service : money.Service, money, sign);
 
         private void Replace(Invoice before, Invoice after)
         {
@@ -220,11 +247,11 @@ internal sealed class PaymentsProjection() : ConsolidatedProjection(
             });
         }
 
-        private void Add(string commune, string service, Money money) => Add(commune, service, money.Period, amounts => money.Kind switch
+        private void Add(string commune, string service, Money money, int sign) => Add(commune, service, money.Period, amounts => money.Kind switch
         {
-            Collection => amounts with { Collected = amounts.Collected + money.Amount },
-            Refund => amounts with { Refunded = amounts.Refunded + money.Amount },
-            _ => amounts with { PaidOnline = amounts.PaidOnline + money.Amount },
+            Collection => amounts with { Collected = amounts.Collected + (sign * money.Amount) },
+            Refund => amounts with { Refunded = amounts.Refunded + (sign * money.Amount) },
+            _ => amounts with { PaidOnline = amounts.PaidOnline + (sign * money.Amount) },
         });
 
         private void Add(string commune, string service, string period, Func<Amounts, Amounts> change)

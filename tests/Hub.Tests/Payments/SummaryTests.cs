@@ -51,6 +51,27 @@ public sealed class SummaryTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Given_money_and_an_invoice_said_again_otherwise_When_projected_Then_they_count_once_as_last_said()
+    {
+        await _hub.ArriveAsync(new InvoiceIssued(s_canteen, new Cents(1000), s_september), "i/1");
+        await _hub.ArriveAsync(new PaymentCollected(new Cents(400), s_september, "i/1"), "c/1");
+        await _hub.ArriveAsync(new PaymentCollected(new Cents(50), s_september, null, Slug.Parse("library")), "c/2");
+        await _hub.ArriveAsync(new PaymentRefunded(new Cents(10), s_september, "i/1"), "r/1");
+        await _hub.ProjectAsync();
+
+        await _hub.ArriveAsync(new PaymentCollected(new Cents(600), s_october, "i/1"), "c/1");
+        await _hub.ArriveAsync(new PaymentCollected(new Cents(70), s_september, "i/2"), "c/2");
+        await _hub.ArriveAsync(new PaymentRefunded(new Cents(20), s_september, "i/2"), "r/1");
+        await _hub.ArriveAsync(new InvoiceIssued(Slug.Parse("library"), new Cents(900), s_september), "i/1");
+        await _hub.ProjectAsync();
+
+        string[] expected = [" 2026-09 0 0 70 20 0 0 0", "library 2026-09 900 0 0 0 300 0 0", "library 2026-10 0 0 600 0 0 0 0"];
+        Assert.Equal(expected, (await FiguresAsync()).Where(row => !row.EndsWith(" 0 0 0 0 0 0 0", StringComparison.Ordinal)));
+        await _hub.RebuildAsync("payments");
+        Assert.Equal(expected, (await FiguresAsync()).Where(row => !row.EndsWith(" 0 0 0 0 0 0 0", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task Given_money_for_an_invoice_not_known_yet_When_the_invoice_comes_Then_it_is_paid_and_the_money_has_its_service()
     {
         await _hub.ArriveAsync(new PaymentCollected(new Cents(600), s_october, "i/late"), "c/1");
