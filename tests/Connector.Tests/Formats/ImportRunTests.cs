@@ -20,20 +20,20 @@ public sealed class ImportRunTests : IDisposable
     public async Task Given_an_import_cut_off_in_the_middle_When_the_connector_starts_again_Then_it_ends_as_if_nothing_had_happened()
     {
         string path;
-        await using (var first = Start(gateAt: 1_300))
+        await using (var first = Start(gateAt: 2_300))
         {
             await first.ImportAsync("/files/cloudevents-jsonl", $"{SampleEvents.Json("7")}\n{SampleEvents.Json("before")}");
-            path = await PostAsync(first, Lines(2_000));
-            await Eventually.Is(() => first.GetAsync(path), state => state.GetProperty("accepted").GetInt64() >= 999);
+            path = await PostAsync(first, Lines(3_000));
+            await Eventually.Is(() => first.GetAsync(path), state => state.GetProperty("accepted").GetInt64() >= 1_999);
             Assert.Equal("running", (await first.GetAsync(path)).GetProperty("status").GetString());
         }
 
         await using var second = Start();
         var end = await second.EndOfAsync(path);
 
-        AssertCounts(end, linesRead: 2_001, accepted: 1_999, duplicates: 2);
-        Assert.Equal(2_001, second.Journal("35085").Last);
-        Assert.Equal(["7", "before", .. Enumerable.Range(1, 2_000).Where(i => i != 7).Select(i => $"{i}")], second.Events("35085").Select(json => json.GetProperty("id").GetString()));
+        AssertCounts(end, linesRead: 3_001, accepted: 2_999, duplicates: 2);
+        Assert.Equal(3_001, second.Journal("35085").Last);
+        Assert.Equal(["7", "before", .. Enumerable.Range(1, 3_000).Where(i => i != 7).Select(i => $"{i}")], second.Events("35085").Select(json => json.GetProperty("id").GetString()));
         Assert.False(File.Exists(UploadOf(path)));
     }
 

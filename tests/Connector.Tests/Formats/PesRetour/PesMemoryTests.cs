@@ -3,9 +3,7 @@ using Intercommunalite.Connector.Formats;
 
 namespace Intercommunalite.Connector.Tests.Formats.PesRetour;
 
-/// <summary>Tests of what the whole process holds: none runs beside them.</summary>
-[CollectionDefinition(nameof(PesMemoryTests), DisableParallelization = true)]
-[Collection(nameof(PesMemoryTests))]
+[Collection(nameof(Alone))]
 public sealed class PesMemoryTests
 {
     [Fact]
