@@ -47,6 +47,41 @@ public sealed class ImportsTests
         Assert.Equal(0, await deployment.CountAsync("SELECT count(*) FROM ingestion.quarantine"));
     }
 
+    [SharedDataFact]
+    public async Task Given_the_sample_files_of_money_and_schools_When_they_are_imported_Then_the_figures_are_theirs()
+    {
+        if (SharedData.File("pes", "PES_Exemple_Retour.xml") is not { } pes || SharedData.File("onde", "eleves.csv") is not { } pupils) return;
+        await using var deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique, [Some.Combourg])).StartAsync();
+        string[] pupilsOfSchool = ["--commune", Some.Combourg, "--set", "uai=0350122T", "--set", "schoolYear=2009"];
+
+        // Two titres of 274.05 and 430.51 euros, the first paid in part: 1.56 and 150; the second whole: 200.21 and 230.30.
+        await deployment.IntercoAsync("import", "pes-retour", pes, "--commune", Some.Combourg);
+        await deployment.IntercoAsync(["import", "onde-pupils", pupils, .. pupilsOfSchool]);
+        await deployment.HasEventsAsync(8);
+
+        var amounts = (await deployment.GetAsync($"/api/v1/payments/summary?commune={Some.Combourg}&by=service"))["items"]!.AsArray();
+        Assert.Equal(
+            (704_56, 151_56 + 430_51, 122_49),
+            (amounts.Sum(item => (int)item!["issued"]!), amounts.Sum(item => (int)item!["collected"]!), amounts.Sum(item => (int)item!["outstanding"]!)));
+        Assert.Equal("35085 0350122T 2009: CE1 1, CE2 1; 2 elsewhere", await RollAsync(deployment));
+
+        // One of the two pupils gone is more than a third.
+        var fewer = Path.Combine(deployment.DataOf(0), "fewer.csv");
+        await System.IO.File.WriteAllLinesAsync(fewer, (await System.IO.File.ReadAllLinesAsync(pupils)).SkipLast(1));
+        var held = await Assert.ThrowsAsync<InvalidOperationException>(() => deployment.IntercoAsync(["import", "onde-pupils", fewer, .. pupilsOfSchool]));
+        Assert.Contains("--confirm", held.Message, StringComparison.Ordinal);
+        await deployment.IntercoAsync(["import", "onde-pupils", fewer, "--confirm", .. pupilsOfSchool]);
+        await deployment.HasEventsAsync(9);
+        Assert.Equal("35085 0350122T 2009: CE2 1; 1 elsewhere", await RollAsync(deployment));
+    }
+
+    private static async Task<string> RollAsync(Deployment deployment)
+    {
+        var roll = (await deployment.GetAsync("/api/v1/schools/rolls?schoolYear=2009"))["items"]!.AsArray().Single()!;
+        var levels = roll["levels"]!.AsArray().Select(level => $"{level!["level"]} {level["pupils"]}");
+        return $"{roll["commune"]} {roll["school"]} {roll["schoolYear"]}: {string.Join(", ", levels)}; {roll["outOfCommune"]} elsewhere";
+    }
+
     private static async Task<string> PostAsync(HttpClient http, string file)
     {
         using var body = new StringContent(file, Encoding.UTF8);
