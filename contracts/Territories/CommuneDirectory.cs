@@ -1,6 +1,4 @@
 using System.Collections.Frozen;
-using System.Globalization;
-using System.Text;
 
 namespace Intercommunalite.Contracts.Territories;
 
@@ -36,15 +34,7 @@ public static class CommuneDirectory
     /// <summary>A town's name as it is compared: capitals without accents, single blanks, words in full, no arrondissement, no CEDEX.</summary>
     private static string Normal(string town)
     {
-        ArgumentNullException.ThrowIfNull(town);
-        var letters = new StringBuilder();
-        foreach (var c in town.Normalize(NormalizationForm.FormD))
-        {
-            if (CharUnicodeInfo.GetUnicodeCategory(c) == UnicodeCategory.NonSpacingMark) continue;
-            letters.Append(c switch { 'œ' or 'Œ' => "OE", 'æ' or 'Æ' => "AE", _ => char.IsLetterOrDigit(c) ? char.ToUpperInvariant(c).ToString() : " " });
-        }
-
-        var words = letters.ToString().Split(' ', StringSplitOptions.RemoveEmptyEntries).ToList();
+        var words = PlainLetters.Of(town).Split(' ', StringSplitOptions.RemoveEmptyEntries).ToList();
         if (words.IndexOf("CEDEX") is > 0 and var cedex) words.RemoveRange(cedex, words.Count - cedex);
         words.RemoveAll(word => word.StartsWith("ARRONDISSEMENT", StringComparison.Ordinal));
         if (words.Count > 1 && IsOrdinal(words[^1])) words.RemoveAt(words.Count - 1);

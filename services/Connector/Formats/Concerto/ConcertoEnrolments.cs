@@ -57,7 +57,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
         var directory = journals.Find(commune)!.Directory;
         var year = RollSettings.YearOf(context, out var assumed);
         var reading = new Reading(
-            commune, FrenchDay.Of(context.TakenAt), RollSettings.SchoolOf(context), year, await PlacesOfSchools.LoadAsync(directory, cancellation));
+            commune, ParisTime.DayOf(context.TakenAt), RollSettings.SchoolOf(context), year, await PlacesOfSchools.LoadAsync(directory, cancellation));
         var (begun, toddlers) = (false, false);
         var rolls = new HashSet<RollKey>();
         await foreach (var line in file.ReadLinesAsync(StateLayout.MaxLineLength, cancellation))

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text;
 
 namespace Intercommunalite.Connector.Formats.InseeDeaths;
@@ -31,7 +30,7 @@ internal static class DeathKey
     public static string Subject(DeathRow row, int year)
     {
         var act = Cut(row.Act, ActWidth);
-        var person = Hash(SubjectHashLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, row.DeathDate, row.DeathPlace, act);
+        var person = ContentHash.Of(SubjectHashLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, row.DeathDate, row.DeathPlace, act);
         return $"death/{year:D4}/{row.DeathPlace}/{(act.Length > 0 ? act : "-")}/{person}";
     }
 
@@ -58,7 +57,7 @@ internal static class DeathKey
     }
 
     /// <summary>Id of the event: equal when, and only when, all nine fields are.</summary>
-    public static string Id(DeathRow row) => Hash(
+    public static string Id(DeathRow row) => ContentHash.Of(
         IdLength, Cut(row.Name, NameWidth), row.Sex, row.BirthDate, row.BirthPlace, Cut(row.BirthCommune, PlaceNameWidth),
         Cut(row.BirthCountry, PlaceNameWidth), row.DeathDate, row.DeathPlace, Cut(row.Act, ActWidth));
 
@@ -67,12 +66,5 @@ internal static class DeathKey
     {
         var composed = field.Normalize(NormalizationForm.FormC);
         return composed.Length > width ? DeathRow.Trim(composed[..width]) : composed;
-    }
-
-    private static string Hash(int length, params ReadOnlySpan<string> fields)
-    {
-        // No field holds a control character, so the separator cannot be one's part.
-        var text = string.Join('\u001F', fields);
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..length];
     }
 }

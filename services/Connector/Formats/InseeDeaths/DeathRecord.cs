@@ -87,7 +87,7 @@ internal static class DeathRecord
         var death = CloudEvent.Create(
             new DeathRegistered(date, act, BirthCommune: birthCommune) { Personal = new DeathPersonal(deceased) }, id, source, DeathKey.Subject(row, date.Year), date.Start());
         return new(line, death, new ActKey(DeathKey.Places(row, date.Year), DeathKey.Likenesses(row), subject => CloudEvent.Create(
-            new ActCorrected(ActKind.Death, PartialDate.Of(DateOnly.FromDateTime(now.DateTime)), date, act, BirthCommune: birthCommune) { Personal = new AmendmentPersonal([deceased]) },
+            new ActCorrected(ActKind.Death, PartialDate.Of(ParisTime.DayOf(now)), date, act, BirthCommune: birthCommune) { Personal = new AmendmentPersonal([deceased]) },
             $"{id}-correction", source, subject, now)));
     }
 

@@ -46,7 +46,7 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
     public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var roll = new RollKey(RollSettings.SchoolOf(context)!.Value, RollSettings.YearOf(context, out var assumed));
-        var day = FrenchDay.Of(context.TakenAt);
+        var day = ParisTime.DayOf(context.TakenAt);
         var commune = context.Commune!.Value;
         var (begun, toddlers) = (false, false);
         await foreach (var line in file.ReadLinesAsync(StateLayout.MaxLineLength, cancellation))

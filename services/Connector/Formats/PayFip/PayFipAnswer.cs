@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Payments;
@@ -35,7 +33,6 @@ internal sealed class PayFipAnswer
     private static readonly string[] s_fields =
         [ReferenceField, AmountField, DateField, TimeField, OperationField, ClientField, OutcomeField, EntryField, EmailField];
 
-    private static readonly TimeZoneInfo s_paris = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
     private static readonly JsonDocumentOptions s_json = new() { MaxDepth = 8 };
 
     private static readonly Reason s_notJson = new("n'est pas un objet JSON entier", "not a whole JSON object", Advice.Correct);
@@ -102,7 +99,7 @@ internal sealed class PayFipAnswer
             Personal = IsEmail(Text(EmailField)) ? new PayerPersonal(Text(EmailField)) : null,
         };
         var subject = $"online-payment/{payment}";
-        var id = Hash(subject, reference, amount.TrimStart('0'), answeredAt.ToString("O", CultureInfo.InvariantCulture), outcome.ToString());
+        var id = ContentHash.Of(IdLength, subject, reference, amount.TrimStart('0'), answeredAt.ToString("O", CultureInfo.InvariantCulture), outcome.ToString());
         return CloudEvent.Create(answered, id, new EventSource(commune, SourceSystem), subject, answeredAt);
     }
 
@@ -170,9 +167,6 @@ internal sealed class PayFipAnswer
         text.Length is > 2 and <= MaxEmailLength && text.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at == text.LastIndexOf('@') && at < text.Length - 1
         && !text.Any(c => char.IsControl(c) || char.IsWhiteSpace(c) || char.IsSurrogate(c));
 
-    private static string Hash(params ReadOnlySpan<string> fields) =>
-        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\u001F', fields))))[..IdLength];
-
     private void Add(string field, string value)
     {
         value = value.Trim();
@@ -208,8 +202,8 @@ internal sealed class PayFipAnswer
         Checked(TimeField, s_noTime, text => TimeOnly.TryParseExact(text, "HHmm", CultureInfo.InvariantCulture, DateTimeStyles.None, out time), faults);
         if (faults.Count > before) return default;
         var clock = date.ToDateTime(time);
-        var offset = s_paris.IsAmbiguousTime(clock) ? s_paris.GetAmbiguousTimeOffsets(clock).Max() : s_paris.GetUtcOffset(clock);
-        var at = TimeZoneInfo.ConvertTime(new DateTimeOffset(clock, offset), s_paris);
+        var offset = ParisTime.Zone.IsAmbiguousTime(clock) ? ParisTime.Zone.GetAmbiguousTimeOffsets(clock).Max() : ParisTime.Zone.GetUtcOffset(clock);
+        var at = TimeZoneInfo.ConvertTime(new DateTimeOffset(clock, offset), ParisTime.Zone);
         if (at > now.AddDays(1)) faults.Add(Fault.OfCode(DateField, Text(DateField), s_future));
         return at;
     }

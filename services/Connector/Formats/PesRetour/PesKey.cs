@@ -1,6 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
-
 namespace Intercommunalite.Connector.Formats.PesRetour;
 
 /// <summary>
@@ -30,10 +27,5 @@ internal static class PesKey
     /// Id of the event: a hash of all that it says. The same content in a later file is the same event; a corrected one has the
     /// same subject and another id. As no key is secret, whoever knows all the rest of an invoice can confirm a debtor's name.
     /// </summary>
-    public static string Id(params ReadOnlySpan<string?> fields)
-    {
-        // No field holds a control character, so the separator cannot be one's part.
-        var text = string.Join('\u001F', fields);
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..IdLength];
-    }
+    public static string Id(params ReadOnlySpan<string?> fields) => ContentHash.Of(IdLength, fields);
 }

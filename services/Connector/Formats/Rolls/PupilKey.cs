@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using Intercommunalite.Contracts;
 
@@ -26,7 +24,7 @@ internal static class PupilKey
     public static string Identity(Pupil pupil)
     {
         var person = pupil.Personal.Pupil;
-        return $"{Normal(person.LastName)}\u001F{Normal(person.FirstNames ?? "")}\u001F{person.BirthDate}";
+        return $"{PlainLetters.Of(person.LastName)}\u001F{PlainLetters.Of(person.FirstNames ?? "")}\u001F{person.BirthDate}";
     }
 
     /// <summary>Subject of an enrolment: <c>{uai}/{school year}/{hash}</c>, of the pupil as first seen.</summary>
@@ -34,7 +32,7 @@ internal static class PupilKey
     /// <param name="pupil">The pupil.</param>
     /// <param name="rank">How many others have had the same one: 0, since only corrected names bring that about.</param>
     public static string Subject(RollKey roll, Pupil pupil, int rank) =>
-        $"{roll.School}/{roll.Year.Start}/{Hash(SubjectHashLength, roll.ToString(), pupil.Personal.Ine ?? "", Identity(pupil), rank.ToString(CultureInfo.InvariantCulture))}";
+        $"{roll.School}/{roll.Year.Start}/{ContentHash.Of(SubjectHashLength, roll.ToString(), pupil.Personal.Ine ?? "", Identity(pupil), rank.ToString(CultureInfo.InvariantCulture))}";
 
     /// <summary>
     /// Id of an event: the same when, and only when, the same follows the same. So a file read again after a crash makes the same
@@ -43,24 +41,9 @@ internal static class PupilKey
     /// <param name="subject">Subject.</param>
     /// <param name="previous">Id of the pupil's event before; null for the first.</param>
     /// <param name="data">What it says.</param>
-    public static string EventId(string subject, string? previous, DomainEvent data) => Hash(
+    public static string EventId(string subject, string? previous, DomainEvent data) => ContentHash.Of(
         IdLength, subject, previous ?? "", Catalogue.Of(data).Name, JsonSerializer.Serialize(data, data.GetType(), ContractJson.Options));
 
     /// <summary>A mark of a value that is not kept: an INE, an identity, the name of a class.</summary>
-    public static string Mark(string salt, string value) => Hash(MarkLength, salt, value);
-
-    private static string Normal(string name)
-    {
-        var letters = new StringBuilder();
-        foreach (var c in name.Normalize(NormalizationForm.FormD))
-        {
-            if (CharUnicodeInfo.GetUnicodeCategory(c) == UnicodeCategory.NonSpacingMark) continue;
-            letters.Append(c switch { 'œ' or 'Œ' => "OE", 'æ' or 'Æ' => "AE", _ => char.IsLetterOrDigit(c) ? char.ToUpperInvariant(c).ToString() : " " });
-        }
-
-        return string.Join(' ', letters.ToString().Split(' ', StringSplitOptions.RemoveEmptyEntries));
-    }
-
-    private static string Hash(int length, params ReadOnlySpan<string> fields) =>
-        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\u001E', fields))))[..length];
+    public static string Mark(string salt, string value) => ContentHash.Of(MarkLength, salt, value);
 }

@@ -48,7 +48,7 @@ internal sealed class RollComparison
 
     private RollComparison(RollState state, RollFile file)
     {
-        (_state, _file, _day) = (state, file, FrenchDay.Of(file.File.TakenAt));
+        (_state, _file, _day) = (state, file, ParisTime.DayOf(file.File.TakenAt));
         _source = new EventSource(file.Commune, file.File.Format);
         _subjects = [.. state.Pupils.Select(pupil => pupil.Subject)];
         _after = state.Pupils.ToDictionary(pupil => pupil.Subject);

@@ -69,7 +69,7 @@ internal static class RollSettings
     {
         remark = null;
         if (context.Settings.TryGetValue(SchoolYear, out var text) && TryYear(text, out var told)) return told;
-        var day = FrenchDay.Of(context.TakenAt);
+        var day = ParisTime.DayOf(context.TakenAt);
         if (day.Month is < PreparedFrom or >= StartsIn) return Contracts.SchoolYear.At(day);
         remark = new RemarkRecord(1, Fault.OfCode(SchoolYear, Invariant(day.Year), new(
             $"l'année scolaire n'est pas donnée : {day.Year}-{day.Year + 1} est supposée",
@@ -89,13 +89,4 @@ internal static class RollSettings
     }
 
     private static string Invariant(int number) => number.ToString(CultureInfo.InvariantCulture);
-}
-
-/// <summary>Days as they are in France.</summary>
-internal static class FrenchDay
-{
-    private static readonly TimeZoneInfo s_france = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
-
-    /// <summary>The day in Paris at that moment.</summary>
-    public static DateOnly Of(DateTimeOffset moment) => DateOnly.FromDateTime(TimeZoneInfo.ConvertTime(moment, s_france).DateTime);
 }
