@@ -212,6 +212,26 @@ public sealed class DropFolderTests : IDisposable
         Assert.Empty(Directory.GetFiles(folder));
     }
 
+    [Theory]
+    [InlineData("a\nb.csv")]
+    [InlineData("-rf *.csv")]
+    [InlineData("\"'é`$(x)`.csv")]
+    [InlineData("a..csv..")]
+    [InlineData("%2e%2e%2fjournal.db")]
+    [InlineData("a\\..\\b.csv")]
+    public async Task Given_a_file_of_an_odd_name_When_it_is_dropped_Then_it_is_imported_and_kept_under_that_name_in_done(string name)
+    {
+        await using var app = Start();
+        var folder = _data.Combine("35238", "drop", "insee-deaths");
+        var dropped = Path.Combine(folder, name);
+
+        await File.WriteAllTextAsync(dropped, s_file);
+
+        Assert.Equal("completed", (await ReportAsync(Path.Combine(folder, "done", name))).GetProperty("status").GetString());
+        Assert.Equal(s_file, await File.ReadAllTextAsync(Path.Combine(folder, "done", name)));
+        Assert.Equal(1, app.Journal("35238").Last);
+    }
+
     private ConnectorApp Start() => ConnectorApp.Start(_data.FullPath, "35085,35238");
 
     private static async Task<JsonElement> ReportAsync(string path)

@@ -131,6 +131,21 @@ public sealed class PostFileTests : IAsyncLifetime, IDisposable
             await RejectsAsync($"/communes/35085/imports/{state.GetProperty("importId")}/rejects"));
     }
 
+    [Theory]
+    [InlineData("/files/..%2F..%2Fetc%2Fpasswd")]
+    [InlineData("/files/%2e%2e")]
+    [InlineData("/files/insee-deaths%00")]
+    [InlineData("/communes/..%2F35238/files/insee-deaths")]
+    [InlineData("/imports/..%2F..%2Fjournal.db")]
+    public async Task Given_a_path_in_the_place_of_a_name_When_it_is_asked_for_Then_there_is_no_such_thing(string path)
+    {
+        using var body = new StringContent(File(new Death()));
+        using var response = await _app.Http.PostAsync(new Uri(path, UriKind.Relative), body);
+
+        Assert.InRange((int)response.StatusCode, 400, 405);
+        Assert.Empty(Directory.GetFileSystemEntries(_data.Combine("imports")));
+    }
+
     [Fact]
     public async Task Given_an_import_When_the_connector_starts_again_Then_it_still_knows_it()
     {
