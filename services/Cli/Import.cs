@@ -6,12 +6,13 @@ namespace Intercommunalite.Cli;
 /// <summary><c>interco import</c>: gives a commune's file to its connector and follows what becomes of it.</summary>
 internal static class Import
 {
+    private static readonly TimeSpan s_firstPoll = TimeSpan.FromMilliseconds(30);
     private static readonly TimeSpan s_betweenPolls = TimeSpan.FromMilliseconds(500);
 
     /// <summary>An import as the connector shows it.</summary>
     private sealed record State(
         string ImportId, string Status, long LinesRead, long Accepted, long Duplicates, long Rejected, long Elsewhere,
-        long Withdrawn = 0, long Remarks = 0, long BytesRead = 0, long Bytes = 0, string? Error = null, string? Waiting = null)
+        long Withdrawn = 0, long Remarks = 0, long BytesRead = 0, long Bytes = 0, string? Error = null, string? ToDo = null, string? Waiting = null)
     {
         public bool IsOver => Status is "completed" or "held" or "refused";
     }
@@ -30,7 +31,8 @@ internal static class Import
         long Withdrawn,
         long Remarks,
         string? Error,
-        Uri Rejects);
+        string? ToDo,
+        Uri? Rejects);
 
     /// <summary>Where a file goes: a connector, and the path under which it takes files and shows imports.</summary>
     private sealed record Destination(Uri Connector, string? Commune)
@@ -81,13 +83,22 @@ internal static class Import
             var destinations = await DestinationsAsync(web, common.RequiredConnectors(parsed), parsed.GetValue(commune), cancellation);
             var query = string.Join('&', [.. parsed.GetValue(set)!.Select(Query), .. parsed.GetValue(confirm) ? ["confirm=true"] : Array.Empty<string>()]);
             var call = $"/files/{Uri.EscapeDataString(parsed.GetRequiredValue(format))}{(query.Length > 0 ? "?" : "")}{query}";
+            var isFolder = parsed.GetRequiredValue(file) is DirectoryInfo;
             var states = new List<(FileInfo File, Destination To, State State)>();
             foreach (var (one, destination) in FilesOf(parsed.GetRequiredValue(file)).SelectMany(_ => destinations, (one, destination) => (one, destination)))
             {
                 var state = await new Progress(terminal, time).ShowAsync($"{one.Name} at {destination.Connector}", async report =>
                 {
-                    var state = await HandOverAsync(web, destination, call, one, report, cancellation);
-                    return parsed.GetValue(noWait) ? state : await FollowAsync(web, destination, state, time, report, cancellation);
+                    try
+                    {
+                        var state = await HandOverAsync(web, destination, call, one, report, cancellation);
+                        return parsed.GetValue(noWait) ? state : await FollowAsync(web, destination, state, time, report, cancellation);
+                    }
+                    catch (Failure failure) when (isFolder)
+                    {
+                        // The files behind it are no worse for it.
+                        return new State("", "failed", 0, 0, 0, 0, 0, Error: failure.Message);
+                    }
                 });
                 states.Add((one, destination, state));
                 if (!parsed.GetValue(common.Json)) Write(Of(one, destination, state), terminal);
@@ -97,7 +108,7 @@ internal static class Import
             Outcome[] outcomes = [.. states.Select(one => Of(one.File, one.To, one.State))];
             if (parsed.GetValue(common.Json)) terminal.WriteJson(new { imports = outcomes });
             else if (outcomes.Length > 1) WriteSum(outcomes, terminal);
-            return outcomes.Any(outcome => outcome.Status is "refused" or "held") ? throw Unfinished(outcomes) : Interco.Succeeded;
+            return outcomes.Any(outcome => outcome.Status is "refused" or "held" or "failed" || outcome is { LinesRead: > 0, Accepted: 0, Duplicates: 0, Elsewhere: 0, Status: "completed" }) ? throw Unfinished(outcomes) : Interco.Succeeded;
         });
         return command;
     }
@@ -135,11 +146,11 @@ internal static class Import
     private static async Task<State> FollowAsync(
         Web web, Destination to, State state, TimeProvider time, Action<Advance> report, CancellationToken cancellation)
     {
-        while (!state.IsOver)
+        for (var wait = s_firstPoll; !state.IsOver; wait = wait * 2 > s_betweenPolls ? s_betweenPolls : wait * 2)
         {
             var waiting = state.Waiting is null ? "" : $"; waiting: {state.Waiting}";
             report(new(state.BytesRead, state.Bytes, $"{state.LinesRead:N0} lines read, {state.Accepted:N0} accepted, {state.Rejected:N0} rejected{waiting}"));
-            await Task.Delay(s_betweenPolls, time, cancellation);
+            await Task.Delay(wait, time, cancellation);
             state = await web.GetAsync<State>(to.Connector, $"{to.Path}/imports/{state.ImportId}", cancellation);
         }
 
@@ -148,7 +159,7 @@ internal static class Import
 
     private static async Task SaveRejectsAsync(Web web, List<(FileInfo File, Destination To, State State)> states, FileInfo file, CancellationToken cancellation)
     {
-        var rejecting = states.Where(one => one.State.Rejected > 0).ToList();
+        var rejecting = states.Where(one => one.State is { ImportId.Length: > 0 } and ({ Rejected: > 0 } or { Remarks: > 0 } or { Status: "refused" or "held" })).ToList();
         foreach (var (index, (_, to, state)) in rejecting.Index())
         {
             // One for each import that rejected lines: rejects.csv, rejects.2.csv, …
@@ -159,14 +170,15 @@ internal static class Import
 
     private static Outcome Of(FileInfo file, Destination to, State state) => new(
         file.Name, to.Connector, to.Commune, state.ImportId, state.Status, state.LinesRead, state.Accepted, state.Duplicates, state.Rejected, state.Elsewhere,
-        state.Withdrawn, state.Remarks, state.Error, Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects"));
+        state.Withdrawn, state.Remarks, state.Error, state.ToDo, state.ImportId.Length > 0 ? Web.At(to.Connector, $"{to.Path}/imports/{state.ImportId}/rejects") : null);
 
     private static void Write(Outcome outcome, Terminal terminal)
     {
-        terminal.Write($"{outcome.File} at {outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, "
+        if (outcome.Status == "failed") terminal.Write($"{outcome.File} at {outcome.Connector}: not taken.");
+        else terminal.Write($"{outcome.File} at {outcome.Connector}: import {outcome.ImportId} {outcome.Status}: {outcome.LinesRead:N0} lines read, "
             + $"{outcome.Accepted:N0} events accepted, {outcome.Duplicates:N0} duplicates, "
-            + $"{outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes served elsewhere{(outcome.Withdrawn > 0 ? $", {outcome.Withdrawn:N0} pupils withdrawn" : "")}.");
-        if (outcome.Rejected + outcome.Remarks > 0) terminal.Write($"  Rejected lines and remarks, with what to do: {outcome.Rejects}");
+            + $"{outcome.Rejected:N0} lines rejected, {outcome.Elsewhere:N0} of communes not served here{(outcome.Withdrawn > 0 ? $", {outcome.Withdrawn:N0} pupils withdrawn" : "")}.");
+        if (outcome.Rejected + outcome.Remarks > 0) terminal.Write($"  {outcome.Rejected:N0} rejected lines and {outcome.Remarks:N0} remarks, with what to do: {outcome.Rejects}");
     }
 
     private static void WriteSum(Outcome[] outcomes, Terminal terminal) => terminal.Write(
@@ -176,7 +188,9 @@ internal static class Import
 
     private static Failure Unfinished(Outcome[] outcomes) => new(string.Join(Environment.NewLine, outcomes.Select(outcome => outcome.Status switch
     {
-        "refused" => $"{outcome.Connector} refused {outcome.File}: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} Is it of the format named?",
+        "refused" => $"{outcome.Connector} refused {outcome.File}: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} {outcome.ToDo}".TrimEnd(),
+        "failed" => $"{outcome.File}: {outcome.Error}",
+        "completed" when outcome is { LinesRead: > 0, Accepted: 0, Duplicates: 0, Elsewhere: 0 } => $"{outcome.Connector} rejected every line of {outcome.File}; the reasons are at {outcome.Rejects}.",
         "held" => $"{outcome.Connector} holds {outcome.File}: {outcome.Error ?? $"the reasons are at {outcome.Rejects}."} If the file is right, import it again with --confirm.",
         _ => null,
     }).OfType<string>()));

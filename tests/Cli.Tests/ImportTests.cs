@@ -75,7 +75,7 @@ public sealed class ImportTests : IDisposable
 
         Assert.Equal(0, run.ExitCode);
         Assert.Equal(("the file", "the file"), (first.ToString(), second.ToString()));
-        Assert.Contains("9 events accepted, 0 duplicates, 1 lines rejected, 3 of communes served elsewhere", run.Out, StringComparison.Ordinal);
+        Assert.Contains("9 events accepted, 0 duplicates, 1 lines rejected, 3 of communes not served here", run.Out, StringComparison.Ordinal);
         Assert.Contains($"{two.Address}/imports/42/rejects", run.Out, StringComparison.Ordinal);
         Assert.Contains("no such day", await File.ReadAllTextAsync(rejects), StringComparison.Ordinal);
     }
@@ -106,6 +106,35 @@ public sealed class ImportTests : IDisposable
         Assert.Equal(0, run.ExitCode);
         Assert.Equal("a.csv;b.csv;the file", received.ToString());
         Assert.Contains("3 imports (3 completed): 30 lines read, 27 events accepted, 0 duplicates, 3 lines rejected.", run.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_folder_of_which_one_file_is_not_taken_When_it_is_imported_Then_the_others_are_and_the_command_fails()
+    {
+        var calls = 0;
+        await using var connector = await FakeServer.StartAsync(app =>
+        {
+            app.MapPost("/files/insee-deaths", () => ++calls == 1 ? Results.Problem(title: "Too large", statusCode: 413) : Results.Accepted(value: State("completed")));
+            app.MapGet("/imports/42", () => State("completed"));
+        });
+        await File.WriteAllTextAsync(Path.Combine(_directory.FullName, "a.csv"), "a");
+
+        var run = await Command.RunAsync("import", "insee-deaths", _directory.FullName, "--connectors", $"{connector.Address}");
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("2 imports (1 failed, 1 completed)", run.Out, StringComparison.Ordinal);
+        Assert.Contains("a.csv: ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_file_of_which_every_line_is_rejected_When_it_is_imported_Then_the_command_fails()
+    {
+        await using var connector = await FakeServer.StartAsync(app => app.MapPost("/files/insee-deaths", () => Results.Accepted(value: new { importId = "42", status = "completed", linesRead = 3, rejected = 3 })));
+
+        var run = await Command.RunAsync("import", "insee-deaths", _file, "--connectors", $"{connector.Address}");
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("rejected every line of deaths.csv", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,10 +1,11 @@
+using System.Text;
 using System.Text.Json;
 
 namespace Intercommunalite.Connector.Formats;
 
 /// <summary>
 /// A folder whose files are taken as if they had been posted. Everything that must be remembered is in the files' names, so that
-/// a crash at any moment leaves a folder to go on with: a file being imported is called <c>.{import id}.{its name}</c>.
+/// a crash at any moment leaves a folder to go on with: a file being imported is called <c>.import-{its id}.{its name}</c>.
 /// </summary>
 /// <remarks>
 /// A file whose import is held waits in <c>held/</c> as <c>{import id}.{its name}</c>, so that whoever decides finds the id.
@@ -16,8 +17,13 @@ namespace Intercommunalite.Connector.Formats;
 /// <param name="clock">The time.</param>
 internal sealed class DropFolder(string path, ImportRequest request, Imports imports, TimeSpan quiet, TimeProvider clock)
 {
+    private const string Taken = ".import-";
     private const string ReportSuffix = ".report.json";
     private const string RejectsSuffix = ".rejects.csv";
+
+    // Of the 255 that a name may have, what the connector adds to it apart.
+    private const int MaxNameBytes = 190;
+    private const int MaxExtensionBytes = 20;
 
     private static readonly JsonSerializerOptions s_report = new(JsonSerializerOptions.Web) { WriteIndented = true };
 
@@ -55,8 +61,9 @@ internal sealed class DropFolder(string path, ImportRequest request, Imports imp
         {
             try
             {
-                if (TakenAs(file.Name) is { } taken) Settle(file, taken.Import, taken.Name);
+                if (TakenAs(file) is { } taken) Settle(file, taken.Import, taken.Name);
                 else if (file.DirectoryName == _held || !IsCandidate(file)) continue;
+                else if (file.Name.Contains('\uFFFD')) Refuse(file);
                 else if (IsWhole(file, seen) && HasRoomFor(file, failed)) await TakeAsync(file, cancellation);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -72,15 +79,37 @@ internal sealed class DropFolder(string path, ImportRequest request, Imports imp
         !file.Name.StartsWith('.') && file.LinkTarget is null
         && !file.Name.EndsWith(".part", StringComparison.OrdinalIgnoreCase) && !file.Name.EndsWith(".tmp", StringComparison.OrdinalIgnoreCase);
 
-    // .{id}.{name} while it is read, {id}.{name} while it is held; a held file's reports are none.
-    private static (Guid Import, string Name)? TakenAs(string file)
+    // .import-{id}.{name} while it is read, {id}.{name} in held/ while it is held; the reports there are none.
+    private (Guid Import, string Name)? TakenAs(FileInfo file)
     {
         const int Length = 36;
-        var name = file.StartsWith('.') ? file[1..] : file;
-        return name.Length > Length + 1 && name[Length] == '.' && Guid.TryParseExact(name.AsSpan(0, Length), "D", out var import)
-            && (name != file || !(name.EndsWith(ReportSuffix, StringComparison.Ordinal) || name.EndsWith(RejectsSuffix, StringComparison.Ordinal)))
-            ? (import, name[(Length + 1)..])
-            : null;
+        var isHeld = file.DirectoryName == _held;
+        if (isHeld ? IsReport(file.Name) : !file.Name.StartsWith(Taken, StringComparison.Ordinal)) return null;
+        var name = isHeld ? file.Name : file.Name[Taken.Length..];
+        return name.Length > Length + 1 && name[Length] == '.' && Guid.TryParseExact(name.AsSpan(0, Length), "D", out var import) ? (import, name[(Length + 1)..]) : null;
+    }
+
+    private static bool IsReport(string name) => name.EndsWith(ReportSuffix, StringComparison.Ordinal) || name.EndsWith(RejectsSuffix, StringComparison.Ordinal);
+
+    // The connector's own additions must fit behind and before it.
+    private static string Shortened(string name)
+    {
+        if (Encoding.UTF8.GetByteCount(name) <= MaxNameBytes) return name;
+        var (stem, extension) = (Path.GetFileNameWithoutExtension(name), Path.GetExtension(name));
+        if (Encoding.UTF8.GetByteCount(extension) > MaxExtensionBytes) (stem, extension) = (name, "");
+        while (Encoding.UTF8.GetByteCount(stem) + Encoding.UTF8.GetByteCount(extension) > MaxNameBytes - 1) stem = stem[..^1];
+        return $"{stem}~{extension}";
+    }
+
+    // Its name is in no encoding that the system could open it by. That is told once.
+    private void Refuse(FileInfo file)
+    {
+        var name = Shortened(file.Name.Replace('\uFFFD', '_'));
+        if (!_waiting.Add(file.Name) || File.Exists(ReportPath(_rejected, name))) return;
+        var state = new ImportState(
+            Guid.Empty, ImportStatus.Refused, Error: "The file's name is not in UTF-8, so that it cannot be opened. Rename it.",
+            Erreur: "Le nom du fichier n'est pas en UTF-8 : il ne peut pas être ouvert. Renommez-le.");
+        File.WriteAllText(ReportPath(_rejected, name), JsonSerializer.Serialize(state, s_report));
     }
 
     private bool IsWhole(FileInfo file, Dictionary<string, Seen> seen)
@@ -89,6 +118,8 @@ internal sealed class DropFolder(string path, ImportRequest request, Imports imp
         if (!_seen.TryGetValue(file.Name, out var before) || (before.Size, before.Time) != (size, time)) before = new(size, time, clock.GetTimestamp());
         seen[file.Name] = before;
         if (clock.GetElapsedTime(before.Since) < quiet) return false;
+        // An empty one is never opened: it could be a pipe, which waits for somebody to write.
+        if (size == 0) return true;
         try
         {
             using var alone = new FileStream(file.FullName, FileMode.Open, FileAccess.Read, FileShare.None);
@@ -117,8 +148,8 @@ internal sealed class DropFolder(string path, ImportRequest request, Imports imp
     private async Task TakeAsync(FileInfo file, CancellationToken cancellation)
     {
         var id = Guid.CreateVersion7();
-        file.MoveTo(Path.Combine(path, $".{id}.{file.Name}"));
-        await using var content = file.OpenRead();
+        file.MoveTo(Path.Combine(path, $"{Taken}{id}.{Shortened(file.Name)}"));
+        await using var content = file.Length == 0 ? Stream.Null : file.OpenRead();
         await imports.TakeAsync(id, request, content, cancellation);
     }
 

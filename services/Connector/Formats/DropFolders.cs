@@ -60,7 +60,7 @@ internal sealed partial class DropFolders : BackgroundService
         foreach (var path in Directory.GetDirectories(folder.FullPath))
         {
             var name = Path.GetFileName(path);
-            if (DropFolder.IsOwn(name) || name.StartsWith('.')) continue;
+            if (DropFolder.IsOwn(name) || name.StartsWith('.') || new DirectoryInfo(path).LinkTarget is not null) continue;
             if (!_within.TryGetValue(path, out var within))
                 _within[path] = within = Folder(path, format, commune, new Dictionary<string, string> { [format.Settings[0]] = name });
             yield return within;

@@ -59,6 +59,9 @@ internal sealed record EventRecord(long Line, CloudEvent Event, ActKey? Act = nu
 /// <param name="Faults">What is wrong, at least one.</param>
 internal sealed record RejectedRecord(long Line, CommuneCode? Commune, IReadOnlyList<Fault> Faults) : FormatRecord(Line, Commune)
 {
+    /// <summary>In files that tell a state whole: whom the line is about, where that much could be read; else null.</summary>
+    public string? About { get; init; }
+
     public RejectedRecord(long line, Fault fault)
         : this(line, null, [fault])
     {

@@ -40,6 +40,8 @@ internal enum ImportStatus
 /// <param name="SameAs">An earlier import of the same content, which is then all duplicates.</param>
 /// <param name="Error">Why the file was refused or is held.</param>
 /// <param name="Erreur">The same in French.</param>
+/// <param name="ToDo">What to do about it.</param>
+/// <param name="QueFaire">The same in French.</param>
 /// <param name="Waiting">Why a running import does not go on at present; absent when it does.</param>
 internal sealed record ImportState(
     Guid ImportId,
@@ -56,6 +58,8 @@ internal sealed record ImportState(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Guid? SameAs = null,
     string? Error = null,
     string? Erreur = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? ToDo = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? QueFaire = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Waiting = null);
 
 /// <summary>A file as it was taken.</summary>

@@ -62,6 +62,12 @@ internal sealed partial class ImportQueue(
                 return true;
             }
 
+            if (import.Request.Commune is { } commune && journals.Find(commune) is null)
+            {
+                import.Show(import.State with { Waiting = $"The connector no longer serves {commune}. The file is read once it does again." });
+                return false;
+            }
+
             var end = formats.FirstOrDefault(format => format.Name == import.Request.Format) is { } known
                 ? await RunAsync(import, known, stopping)
                 : Refused(import, $"This connector no longer knows the format {import.Request.Format}.", $"Ce connecteur ne connaît plus le format {import.Request.Format}.");

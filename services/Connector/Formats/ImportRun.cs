@@ -82,14 +82,14 @@ internal sealed class ImportRun
 
             _state = _state with { BytesRead = file.Position };
             await WriteAllAsync(cancellation);
-            foreach (var batch in _batches.Values) batch.Flush();
             return _rolls.IsEmpty ? _state with { Status = ImportStatus.Completed } : await TakeRollsAsync(rejects, cancellation);
         }
         catch (FileRefusedException refusal)
         {
-            var reason = await LooksLikeAsync(file, cancellation) is { } other ? Instead(refusal.Reason, other) : refusal.Reason;
+            var sentence = refusal.Reason with { French = Reason.Sentence(refusal.Reason.French), English = Reason.Sentence(refusal.Reason.English) };
+            var reason = await LooksLikeAsync(file, cancellation) is { } other ? Instead(sentence, other) : sentence;
             await rejects.RefuseAsync(reason);
-            return _state with { Status = ImportStatus.Refused, Error = reason.English, Erreur = reason.French };
+            return _state with { Status = ImportStatus.Refused, Error = reason.English, Erreur = reason.French, ToDo = reason.ToDo.English, QueFaire = reason.ToDo.French };
         }
     }
 
@@ -97,7 +97,6 @@ internal sealed class ImportRun
     private async Task NoteAsync(Rejects rejects, CancellationToken cancellation)
     {
         await WriteAllAsync(cancellation);
-        foreach (var batch in _batches.Values) batch.Flush();
         _import.Note(new(_records, _state, await rejects.FlushAsync(), Marks(_import, _journals)));
     }
 
@@ -105,12 +104,19 @@ internal sealed class ImportRun
         .Where(journal => import.Request.Commune is not { } only || journal.Commune == only)
         .ToDictionary(journal => journal.Commune.ToString(), journal => new JournalMark(journal.Id, journal.Last));
 
+    // A commune that the connector serves only since: what of its journal an earlier run wrote is all that there is.
+    private JournalMark MarkOf(CommuneCode commune) =>
+        _import.Checkpoint!.Marks.GetValueOrDefault(commune.ToString()) ?? new JournalMark(_journals.Find(commune)!.Id, 0);
+
     private async Task<IFormat?> LooksLikeAsync(FileStream file, CancellationToken cancellation)
     {
         var start = new byte[LookedAt];
         file.Position = 0;
         var read = await file.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancellation);
-        var text = new Line(1, start.AsMemory(0, read), false).Text;
+        // Without half a line at the end: half a letter would make another encoding of the whole.
+        var lines = start.AsSpan(0, read) is var all && all.StartsWith("\uFEFF"u8) ? all[3..] : all;
+        if (read == LookedAt && lines.LastIndexOf((byte)'\n') is > 0 and var end) lines = lines[..end];
+        var text = new Line(1, lines.ToArray(), false).Text;
         return _formats.Where(format => format != _format).FirstOrDefault(format => format.LooksLike(text));
     }
 
@@ -143,6 +149,7 @@ internal sealed class ImportRun
         else if (Faults(record) is { } faults)
         {
             await rejects.AddAsync(record.Line, faults);
+            if (record is RejectedRecord rejected) _rolls.Add(rejected);
             _state = _state with { Rejected = _state.Rejected + 1 };
         }
         else if (record is PupilRecord pupil)
@@ -158,7 +165,7 @@ internal sealed class ImportRun
     // Files that tell rolls whole: what they change is known at their end only, and nothing was written before.
     private async Task<ImportState> TakeRollsAsync(Rejects rejects, CancellationToken cancellation)
     {
-        var decision = _rolls.Decide(_import, _journals.Find(_import.Request.Commune!.Value)!.Directory, _state.Rejected);
+        var decision = _rolls.Decide(_import, _journals.Find(_import.Request.Commune!.Value)!.Directory);
         foreach (var rejected in decision.Rejected) await rejects.AddAsync(rejected.Line, rejected.Faults);
         foreach (var remark in decision.Remarks) await rejects.RemarkAsync(remark.Line, remark.Fault);
         _state = _state with { Rejected = _state.Rejected + decision.Rejected.Count, Remarks = _state.Remarks + decision.Remarks.Count };
@@ -170,6 +177,8 @@ internal sealed class ImportRun
                 Status = ImportStatus.Held,
                 Error = string.Join(' ', decision.Held.Select(reason => reason.English)),
                 Erreur = string.Join(' ', decision.Held.Select(reason => reason.French)),
+                ToDo = decision.Held[0].ToDo.English,
+                QueFaire = decision.Held[0].ToDo.French,
             };
         }
 
@@ -188,7 +197,7 @@ internal sealed class ImportRun
         RejectedRecord rejected => rejected.Faults,
         PlacelessRecord placeless => [placeless.Why],
         { Commune: { } owner } when _import.Request.Commune is { } only && owner != only =>
-            [Fault.OfCode(_format.CommuneField, owner.ToString(), Reason.OtherCommune(only.ToString()))],
+            [Fault.Of(_format.CommuneField, Reason.OtherCommune(owner.ToString(), only.ToString()))],
         _ => null,
     };
 
@@ -196,7 +205,7 @@ internal sealed class ImportRun
     {
         var read = record.Event;
         var commune = read.Source.Commune;
-        if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, _import.Checkpoint!.Marks[commune.ToString()]);
+        if (!_batches.TryGetValue(commune, out var batch)) _batches[commune] = batch = new Batch(_journals.Find(commune)!, MarkOf(commune));
         batch.Events.Add((read with { TraceParent = read.TraceParent ?? Activity.Current?.Id ?? _import.TraceParent }, record.Act));
         _waitingBytes += JsonMarshal.GetRawUtf8Value(read.Data).Length;
         if (++_waitingEvents >= MaxWaitingEvents || _waitingBytes > MaxWaitingBytes) await WriteAllAsync(cancellation);
@@ -244,8 +253,6 @@ internal sealed class ImportRun
             _acts ??= new KnownActs(Journal.Directory);
             return _acts.Settle(Events, import);
         }
-
-        public void Flush() => _acts?.Flush();
 
         public void Dispose() => _acts?.Dispose();
     }

@@ -37,15 +37,14 @@ internal sealed class KnownActs : IDisposable
     {
         _connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path.Combine(directory, "known-acts.db"), Pooling = false }.ToString());
         _connection.Open();
-        // Written to disk at checkpoints: what a crash takes away is read from the file again.
         Execute("""
             PRAGMA journal_mode = WAL;
-            PRAGMA synchronous = NORMAL;
+            PRAGMA synchronous = FULL;
             PRAGMA cache_size = -512;
             CREATE TABLE IF NOT EXISTS act (place TEXT NOT NULL, content BLOB NOT NULL, likenesses BLOB NOT NULL, subject TEXT NOT NULL, import BLOB NOT NULL, PRIMARY KEY (place, content)) WITHOUT ROWID;
             """);
         _find = Prepare("SELECT content, likenesses, subject, import FROM act WHERE place = ?1");
-        _add = Prepare("INSERT INTO act VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING");
+        _add = Prepare("INSERT INTO act VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET import = excluded.import");
     }
 
     /// <summary>
@@ -64,9 +63,6 @@ internal sealed class KnownActs : IDisposable
         transaction.Commit();
         return settled;
     }
-
-    /// <summary>Returns once all that was noted is on disk.</summary>
-    public void Flush() => Execute("PRAGMA wal_checkpoint(FULL)");
 
     public void Dispose()
     {

@@ -37,8 +37,8 @@ internal static class PostFile
         if (chosen.Refuses(new ImportContext(commune, default, settings)) is { } refusal)
         {
             return TypedResults.Problem(
-                title: "File refused", detail: $"{refusal.English}. {refusal.ToDo.English}", statusCode: StatusCodes.Status400BadRequest,
-                extensions: new Dictionary<string, object?> { ["detailFr"] = $"{refusal.French}. {refusal.ToDo.French}" });
+                title: "File refused", detail: $"{Reason.Sentence(refusal.English)} {refusal.ToDo.English}", statusCode: StatusCodes.Status400BadRequest,
+                extensions: new Dictionary<string, object?> { ["detailFr"] = $"{Reason.Sentence(refusal.French)} {refusal.ToDo.French}" });
         }
 
         if (imports.NoRoomFor(request.ContentLength ?? 0) is { } reason) return Refusals.NoRoom(request.HttpContext.Response, commune, reason);
@@ -63,10 +63,10 @@ internal static class PostFile
         IQueryCollection query, IFormat format, out IReadOnlyDictionary<string, string> settings, [NotNullWhen(false)] out IResult? problem)
     {
         settings = query.Where(pair => format.Settings.Contains(pair.Key)).ToDictionary(pair => pair.Key, pair => pair.Value.ToString());
-        var unknown = query.Keys.Where(name => name != "confirm" && !format.Settings.Contains(name)).ToList();
+        var unknown = query.Where(pair => !(pair is { Key: "confirm", Value: [null or "" or "true" or "false"] } || format.Settings.Contains(pair.Key))).Select(pair => pair.Key).ToList();
         problem = unknown.Count == 0 ? null : TypedResults.Problem(
             title: "Setting not known",
-            detail: $"{format.Name} takes {(format.Settings.Count == 0 ? "no settings" : string.Join(", ", format.Settings))} and confirm; not what else was given.",
+            detail: $"{format.Name} takes {(format.Settings.Count == 0 ? "no settings" : string.Join(", ", format.Settings))} besides confirm=true; {string.Join(", ", unknown)} is not one.",
             statusCode: StatusCodes.Status400BadRequest);
         return problem is null;
     }

@@ -6,6 +6,9 @@ namespace Intercommunalite.Connector.Formats;
 /// <param name="ToDo">What to do about it.</param>
 internal sealed record Reason(string French, string English, Advice ToDo)
 {
+    /// <summary>The same as a sentence, where it stands alone: <see cref="French"/> or <see cref="English"/>.</summary>
+    public static string Sentence(string text) => text.Length == 0 ? text : $"{char.ToUpperInvariant(text[0])}{text[1..].TrimEnd('.', ' ')}.";
+
     /// <summary>The file is cut off or broken at this place; what is behind it was not read.</summary>
     public static Reason CutOff { get; } = new(
         "le fichier est coupé ou abîmé à cet endroit ; la suite n'a pas été lue",
@@ -40,8 +43,8 @@ internal sealed record Reason(string French, string English, Advice ToDo)
         new($"{found} champs, {expected} attendus", $"{found} fields, {expected} expected", Advice.Correct);
 
     /// <summary>A record of another commune than the one whose file it is.</summary>
-    public static Reason OtherCommune(string expected) => new(
-        $"d'une autre commune : {expected} attendu", $"of another commune: {expected} expected",
+    public static Reason OtherCommune(string owner, string expected) => new(
+        $"d'une autre commune, {owner} : {expected} attendu", $"of another commune, {owner}: {expected} expected",
         new("Envoyez cet enregistrement avec le fichier de sa commune, ou le fichier sans préciser de commune.", "Send this record with its commune's file, or the file without naming a commune."));
 }
 

@@ -9,15 +9,24 @@ namespace Intercommunalite.Connector.Formats;
 /// </summary>
 internal sealed class Rejects : IAsyncDisposable
 {
+    // A file of nothing but faults must not fill the disk with its report.
+    private const long MaxLength = 20 * 1024 * 1024;
+
+    private static readonly Reason s_more = new(
+        "le rapport s'arrête ici : les autres lignes sont comptées, mais non listées",
+        "the report ends here: the other lines are counted, but not listed", Advice.Correct);
+
     private static readonly string[] s_columns = ["type", "line", "field", "value", "raison", "reason", "que faire", "what to do"];
 
     private readonly FileStream _file;
     private readonly SpreadsheetCsv _csv;
+    private bool _isFull;
 
     private Rejects(FileStream file)
     {
         _file = file;
         _csv = new SpreadsheetCsv(file, withMark: file.Length == 0);
+        _isFull = file.Length > MaxLength;
     }
 
     /// <summary>Begins the report, or goes on with it.</summary>
@@ -57,9 +66,14 @@ internal sealed class Rejects : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _csv.DisposeAsync();
 
-    private ValueTask AddAsync(string type, long? line, Fault fault) => _csv.RowAsync(
-        [
-            type, line?.ToString(CultureInfo.InvariantCulture), fault.Field, fault.Value,
-            fault.Reason.French, fault.Reason.English, fault.Reason.ToDo.French, fault.Reason.ToDo.English,
-        ]);
+    private async ValueTask AddAsync(string type, long? line, Fault fault)
+    {
+        if (_isFull && line is not null) return;
+        if (_file.Position > MaxLength && line is not null) (_isFull, fault) = (true, Fault.Of("", s_more));
+        await _csv.RowAsync(
+            [
+                type, line?.ToString(CultureInfo.InvariantCulture), fault.Field, fault.Value,
+                fault.Reason.French, fault.Reason.English, fault.Reason.ToDo.French, fault.Reason.ToDo.English,
+            ]);
+    }
 }

@@ -15,7 +15,7 @@ namespace Intercommunalite.Hub.Payments;
 /// <param name="Reduced">By how much it was reduced.</param>
 /// <param name="Cancelled">Whether it was cancelled whole.</param>
 /// <param name="Collected">Amount collected, less what was refunded.</param>
-/// <param name="Moved">Money that moved for it (<see cref="Money"/>), to be counted anew when its service becomes known or changes.</param>
+/// <param name="Moved">Sums of money that moved for it (<see cref="Money"/>), to be counted anew when its service becomes known or changes.</param>
 internal sealed record Invoice(
     string Commune,
     string Subject,
@@ -216,11 +216,19 @@ internal sealed class PaymentsProjection() : ConsolidatedProjection(
 
             var invoice = invoices.GetValueOrDefault(key, key);
             Count(invoice, money, sign);
-            var moved = (invoice.Moved ?? []).ToList();
-            if (sign > 0) moved.Add(movement.Money);
-            else moved.Remove(movement.Money);
             var collected = money.Kind switch { Collection => money.Amount, Refund => -money.Amount, _ => 0 };
-            Replace(invoice, invoice with { Collected = invoice.Collected + (sign * collected), Moved = moved.Count > 0 ? [.. moved] : null });
+            Replace(invoice, invoice with { Collected = invoice.Collected + (sign * collected), Moved = Sum(invoice.Moved, money with { Amount = sign * money.Amount }) });
+        }
+
+        // One sum for each kind, month and service: an invoice may be paid in any number of parts.
+        private static string[]? Sum(string[]? moved, Money money)
+        {
+            var sums = (moved ?? []).Select(Money.Parse).ToList();
+            var same = sums.FindIndex(one => one with { Amount = 0 } == money with { Amount = 0 });
+            if (same < 0) sums.Add(money);
+            else sums[same] = money with { Amount = sums[same].Amount + money.Amount };
+            sums.RemoveAll(one => one.Amount == 0);
+            return sums.Count > 0 ? [.. sums.Select(one => one.ToString())] : null;
         }
 
         // Under the invoice's service; until that is known, under the one that the money's own event names, or none.

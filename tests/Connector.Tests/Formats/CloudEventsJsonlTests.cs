@@ -37,10 +37,10 @@ public sealed class CloudEventsJsonlTests
     [InlineData("{} {}")]
     public async Task Given_a_line_that_is_not_json_When_it_is_read_Then_it_is_rejected_and_the_next_is_sound(string line)
     {
-        var records = await ReadAsync($"{line}\n{SampleEvents.Json("1")}");
+        var records = await ReadAsync($"{SampleEvents.Json("0")}\n{line}\n{SampleEvents.Json("1")}");
 
-        Assert.Equal("not JSON", Assert.Single(Assert.IsType<RejectedRecord>(records[0]).Faults).Reason.English);
-        Assert.IsType<EventRecord>(records[1]);
+        Assert.Equal("not JSON", Assert.Single(Assert.IsType<RejectedRecord>(records[1]).Faults).Reason.English);
+        Assert.IsType<EventRecord>(records[2]);
     }
 
     [Theory]
@@ -92,7 +92,15 @@ public sealed class CloudEventsJsonlTests
         Assert.All(rejected.Faults, fault => Assert.InRange(fault.Field.Length, 1, 200));
     }
 
-    private static async Task<RejectedRecord> RejectedAsync(string line) => Assert.IsType<RejectedRecord>(Assert.Single(await ReadAsync(line)));
+    [Theory]
+    [InlineData("")]
+    [InlineData("\n \n")]
+    [InlineData("nomprenom;sexe\n")]
+    [InlineData("[]")]
+    public async Task Given_a_file_that_has_no_object_on_its_first_line_When_it_is_read_Then_it_is_refused(string text) =>
+        await Assert.ThrowsAsync<FileRefusedException>(() => ReadAsync(text));
+
+    private static async Task<RejectedRecord> RejectedAsync(string line) => Assert.IsType<RejectedRecord>((await ReadAsync($"{SampleEvents.Json("0")}\n{line}"))[1]);
 
     private static Task<List<FormatRecord>> ReadAsync(string text) => ReadAsync(Encoding.UTF8.GetBytes(text));
 

@@ -71,7 +71,7 @@ public sealed class DropFolderTests : IDisposable
         {
             await scene.DropAsync("1970.csv", s_file);
             await scene.LookAsync(2);
-            Assert.Single(Directory.GetFiles(folder, ".*.1970.csv"));
+            Assert.Single(Directory.GetFiles(folder, ".import-*.1970.csv"));
         }
 
         await using var app = Start();
@@ -144,7 +144,7 @@ public sealed class DropFolderTests : IDisposable
     public async Task Given_a_crash_before_the_file_was_taken_whole_When_the_folder_is_looked_at_Then_it_is_put_back()
     {
         await using var scene = Scene.Open(_data.FullPath, _data.Combine("drop"));
-        await scene.DropAsync($".{Guid.CreateVersion7()}.1970.csv", Death.Header);
+        await scene.DropAsync($".import-{Guid.CreateVersion7()}.1970.csv", Death.Header);
 
         await scene.LookAsync(1);
 
@@ -157,7 +157,7 @@ public sealed class DropFolderTests : IDisposable
         await using var scene = Scene.Open(_data.FullPath, _data.Combine("drop"));
         await scene.DropAsync("1970.csv", Death.Header);
         await scene.LookAsync(2);
-        var taken = Assert.Single(Directory.GetFiles(scene.Folder, ".*.1970.csv"));
+        var taken = Assert.Single(Directory.GetFiles(scene.Folder, ".import-*.1970.csv"));
         await File.AppendAllTextAsync(taken, $"\n{new Death().Csv}");
 
         scene.FinishAll();
@@ -210,6 +210,58 @@ public sealed class DropFolderTests : IDisposable
 
         Assert.Equal(500, app.Journal("35238").Last);
         Assert.Empty(Directory.GetFiles(folder));
+    }
+
+    [Theory]
+    [InlineData("01890a5d-ac96-774b-bcce-b302099a8057.part")]
+    [InlineData(".01890a5d-ac96-774b-bcce-b302099a8057.tmp")]
+    public async Task Given_an_upload_under_a_name_like_an_id_When_the_folder_is_looked_at_Then_it_is_left_alone(string name)
+    {
+        await using var scene = Scene.Open(_data.FullPath, _data.Combine("drop"));
+        await scene.DropAsync(name, Death.Header);
+
+        await scene.LookAsync(3);
+
+        Assert.Equal([name], Directory.GetFiles(scene.Folder).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public async Task Given_a_pipe_When_the_folder_is_looked_at_Then_it_does_not_hold_up_the_others()
+    {
+        await using var app = Start();
+        var folder = _data.Combine("35238", "drop", "insee-deaths");
+        using (var made = System.Diagnostics.Process.Start("mkfifo", [Path.Combine(folder, "1.csv")])) await made.WaitForExitAsync();
+        await File.WriteAllTextAsync(Path.Combine(folder, "2.csv"), s_file);
+
+        Assert.Equal("completed", (await ReportAsync(Path.Combine(folder, "done", "2.csv"))).GetProperty("status").GetString());
+        await Eventually.Is(() => File.Exists(Path.Combine(folder, "rejected", "1.csv.report.json")), exists => exists);
+    }
+
+    [Fact]
+    public async Task Given_a_very_long_name_When_it_is_dropped_Then_it_is_imported_and_kept_under_a_shorter_one()
+    {
+        await using var app = Start();
+        var folder = _data.Combine("35238", "drop", "insee-deaths");
+        await File.WriteAllTextAsync(Path.Combine(folder, $"{new string('é', 120)}.csv"), s_file);
+
+        await Eventually.Is(() => Directory.GetFiles(Path.Combine(folder, "done"), "*~.csv").Length, count => count == 1);
+
+        Assert.Equal(1, app.Journal("35238").Last);
+    }
+
+    [Fact]
+    public async Task Given_a_name_in_another_encoding_When_it_is_dropped_Then_a_report_says_to_rename_it()
+    {
+        await using var app = Start();
+        var folder = _data.Combine("35238", "drop", "insee-deaths");
+        using (var made = System.Diagnostics.Process.Start("bash", ["-c", "printf x > \"$1\"/$(printf 'd\\xe9c.csv')", "bash", folder])) await made.WaitForExitAsync();
+
+        var report = Path.Combine(folder, "rejected", "d_c.csv.report.json");
+        await Eventually.Is(() => File.Exists(report), exists => exists);
+
+        // .NET cannot delete it either.
+        using (var removed = System.Diagnostics.Process.Start("find", [folder, "-maxdepth", "1", "-name", "d*c.csv", "-delete"])) await removed.WaitForExitAsync();
+        Assert.Contains("Renommez-le", JsonElement.Parse(await File.ReadAllTextAsync(report)).GetProperty("erreur").GetString(), StringComparison.Ordinal);
     }
 
     [Theory]

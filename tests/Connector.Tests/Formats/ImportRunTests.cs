@@ -44,14 +44,14 @@ public sealed class ImportRunTests : IDisposable
         string path;
         await using (var first = Start(gateAt: 20_500))
         {
-            path = await PostAsync(first, $"no event\n{Lines(Count)}");
+            path = await PostAsync(first, $"{{no event\n{Lines(Count)}");
             await Eventually.Is(() => first.GetAsync(path), state => state.GetProperty("linesRead").GetInt64() >= 20_500);
         }
 
         // Whoever read the beginning again would now find one fault more.
         await using (var upload = new FileStream(UploadOf(path), FileMode.Open, FileAccess.Write))
         {
-            upload.Position = "no event\n".Length;
+            upload.Position = "{no event\n".Length;
             upload.Write("no event"u8);
         }
 

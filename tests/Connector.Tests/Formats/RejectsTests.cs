@@ -49,6 +49,21 @@ public sealed class RejectsTests : IDisposable
             $"\uFEFF{Columns}rejet;1;a;;mal;wrong;refaire;do it again\r\nrejet;3;c;;mal;wrong;refaire;do it again\r\n", Encoding.UTF8.GetString(bytes));
     }
 
+    [Fact]
+    public async Task Given_a_file_of_nothing_but_faults_When_its_report_is_written_Then_it_ends_at_some_length_and_says_so()
+    {
+        var bytes = await WriteAsync(async rejects =>
+        {
+            for (var line = 1; line <= 1_000_000; line++) await rejects.AddAsync(line, [Fault.Of("a", s_reason)]);
+            await rejects.RefuseAsync(s_reason);
+        });
+
+        Assert.InRange(bytes.Length, 20 << 20, 21 << 20);
+        var rows = Encoding.UTF8.GetString(bytes).Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
+        Assert.Contains("the report ends here", rows[^2], StringComparison.Ordinal);
+        Assert.StartsWith("refus;", rows[^1], StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("19701399", true)]
     [InlineData("2A004", true)]

@@ -15,6 +15,9 @@ internal sealed class CloudEventsJsonl : IFormat
     private const int MaxFaults = 20;
 
     private static readonly JsonDocumentOptions s_json = new() { MaxDepth = 32 };
+    private static readonly Reason s_otherFile = new(
+        "Le fichier n'a pas un événement CloudEvents en JSON par ligne.", "The file does not have a CloudEvent in JSON on each line.", Advice.OtherFile);
+
     private static readonly Reason s_notUtf8 = new("n'est pas en UTF-8", "not UTF-8", Advice.Correct);
     private static readonly Reason s_notJson = new("n'est pas du JSON", "not JSON", Advice.Correct);
 
@@ -26,10 +29,16 @@ internal sealed class CloudEventsJsonl : IFormat
 
     public async IAsyncEnumerable<FormatRecord> ReadAsync(Stream file, ImportContext context, [EnumeratorCancellation] CancellationToken cancellation)
     {
+        var begun = false;
         await foreach (var line in file.ReadLinesAsync(MaxLineLength, cancellation))
         {
-            if (!line.IsBlank) yield return Read(line);
+            if (line.IsBlank) continue;
+            if (!begun && !line.TooLong && !line.Bytes.Span.TrimStart(" \t\0"u8).StartsWith("{"u8)) throw new FileRefusedException(s_otherFile);
+            begun = true;
+            yield return Read(line);
         }
+
+        if (!begun) throw new FileRefusedException(Reason.EmptyFile);
     }
 
     private static FormatRecord Read(Line line)

@@ -95,8 +95,8 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
 
     // The file may be of some places only; or the school has closed.
     private static Reason Unnamed(Uai school, int present) => new(
-        $"le fichier ne nomme plus cette école, qui a {present} élèves : rien n'y change",
-        $"the file no longer names this school, which has {present} pupils: nothing changes there",
+        $"le fichier ne nomme plus cette école, qui a {present} élève(s) : rien n'y change",
+        $"the file no longer names this school, which has {present} pupil(s): nothing changes there",
         new(
             $"S'ils sont tous partis, envoyez un fichier réduit à son en-tête avec uai={school}, et confirmez-le.",
             $"If all have left, send a file of nothing but its header with uai={school}, and confirm it."));
@@ -122,7 +122,8 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
                 cells.TextOf(LastName), cells.TextOf(FirstNames), Sex: cells.Sex(Sex, "Garçon", "Fille"), BirthDate: cells.ShortBirthDate(BirthDate));
             var pupil = new Pupil(cells.Level(Level, out isToddler), cells.Residence(Address), new PupilPersonal(person));
             var place = cells.TextOf(Place);
-            if (cells.Faults.Count > 0) return new RejectedRecord(line.Number, commune, cells.Faults);
+            var about = cells.About(person, LastName, FirstNames, BirthDate);
+            if (cells.Faults.Count > 0) return new RejectedRecord(line.Number, commune, cells.Faults) { About = about };
             foreach (var fault in new[] { cells.Amount(Price), cells.Amount(Income) })
             {
                 if (fault is not null) remarks.Add(new RemarkRecord(line.Number, fault));
@@ -130,7 +131,7 @@ internal sealed class ConcertoEnrolments(Journals journals, FormatsOptions optio
 
             return SchoolOf(place, out var unknown) is { } found
                 ? new PupilRecord(line.Number, commune, new RollKey(found, year), pupil)
-                : new RejectedRecord(line.Number, commune, [unknown!]);
+                : new RejectedRecord(line.Number, commune, [unknown!]) { About = about };
         }
 
         private Uai? SchoolOf(string place, out Fault? unknown)

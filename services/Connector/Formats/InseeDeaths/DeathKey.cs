@@ -1,4 +1,5 @@
 using System.Text;
+using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Connector.Formats.InseeDeaths;
 
@@ -38,11 +39,14 @@ internal static class DeathKey
     /// Where a death is looked for when a later file corrects it: among those of the day at the place, and, if it has an act number,
     /// under that number of the year. So either may be corrected, not both at once.
     /// </summary>
-    public static IReadOnlyList<string> Places(DeathRow row, int year)
+    /// <param name="row">The death.</param>
+    /// <param name="year">Its year.</param>
+    /// <param name="commune">The commune of today: later files may have its code in the place of a former one's.</param>
+    public static IReadOnlyList<string> Places(DeathRow row, int year, CommuneCode commune)
     {
-        var day = $"{row.DeathDate}/{row.DeathPlace}";
+        var day = $"{row.DeathDate}/{commune}";
         var act = Cut(row.Act, ActWidth);
-        return act.Length > 0 ? [day, $"{year:D4}/{row.DeathPlace}/{act.PadLeft(ActWidth)}"] : [day];
+        return act.Length > 0 ? [day, $"{year:D4}/{commune}/{act.PadLeft(ActWidth)}"] : [day];
     }
 
     /// <summary>

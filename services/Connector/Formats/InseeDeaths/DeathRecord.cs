@@ -86,7 +86,7 @@ internal static class DeathRecord
         // The file does not say when the act was recorded; the day of the death, or the first that it may have been, stands for it.
         var death = CloudEvent.Create(
             new DeathRegistered(date, act, BirthCommune: birthCommune) { Personal = new DeathPersonal(deceased) }, id, source, DeathKey.Subject(row, date.Year), date.Start());
-        return new(line, death, new ActKey(DeathKey.Places(row, date.Year), DeathKey.Likenesses(row), subject => CloudEvent.Create(
+        return new(line, death, new ActKey(DeathKey.Places(row, date.Year, commune), DeathKey.Likenesses(row), subject => CloudEvent.Create(
             new ActCorrected(ActKind.Death, PartialDate.Of(ParisTime.DayOf(now)), date, act, BirthCommune: birthCommune) { Personal = new AmendmentPersonal([deceased]) },
             $"{id}-correction", source, subject, now)));
     }

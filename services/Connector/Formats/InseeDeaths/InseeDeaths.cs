@@ -50,8 +50,9 @@ internal sealed class InseeDeaths : IFormat
             }
             else
             {
-                yield return DeathRecord.From(line.Number, row, context.TakenAt);
-                if (DeathRecord.Doubt(row) is { } doubt) yield return new RemarkRecord(line.Number, doubt);
+                var record = DeathRecord.From(line.Number, row, context.TakenAt);
+                yield return record;
+                if (record is EventRecord && DeathRecord.Doubt(row) is { } doubt) yield return new RemarkRecord(line.Number, doubt);
             }
         }
 

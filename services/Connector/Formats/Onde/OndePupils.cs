@@ -89,6 +89,6 @@ internal sealed class OndePupils(FormatsOptions options) : IFormat
         var isSecond = cells.IsEmpty("Commune1") && cells.IsEmpty("Cp1") && !cells.IsEmpty("Commune2");
         var residence = isSecond ? cells.Residence("Cp2", "Commune2", "Pays2") : cells.Residence("Cp1", "Commune1", "Pays1");
         var pupil = new Pupil(cells.Level(Level, out isToddler), residence, personal);
-        return cells.Faults.Count == 0 ? new PupilRecord(line.Number, commune, roll, pupil) : new RejectedRecord(line.Number, commune, cells.Faults);
+        return cells.Faults.Count == 0 ? new PupilRecord(line.Number, commune, roll, pupil) : new RejectedRecord(line.Number, commune, cells.Faults) { About = cells.About(person, LastName, FirstNames, BirthDate) };
     }
 }

@@ -23,7 +23,6 @@ internal sealed class PayFipAnswer
     private const string AmountField = "montant";
     private const string DateField = "dattrans";
     private const string TimeField = "heurtrans";
-    private const string OperationField = "idOp";
     private const string EntryField = "saisie";
     private const string EmailField = "mel";
     private const string SourceSystem = "payfip";
@@ -31,7 +30,7 @@ internal sealed class PayFipAnswer
     private const int MaxEmailLength = 254;
 
     private static readonly string[] s_fields =
-        [ReferenceField, AmountField, DateField, TimeField, OperationField, ClientField, OutcomeField, EntryField, EmailField];
+        [ReferenceField, AmountField, DateField, TimeField, ClientField, OutcomeField, EntryField, EmailField];
 
     private static readonly JsonDocumentOptions s_json = new() { MaxDepth = 8 };
 
@@ -40,7 +39,6 @@ internal sealed class PayFipAnswer
     private static readonly Reason s_twice = new("donné deux fois, avec deux valeurs", "given twice, with two values", Advice.Correct);
     private static readonly Reason s_noReference = new("6 à 30 lettres et chiffres sont attendus", "6 to 30 letters and digits expected", Advice.Correct);
     private static readonly Reason s_noClient = new("6 chiffres sont attendus", "6 digits expected", Advice.Correct);
-    private static readonly Reason s_noOperation = new("64 lettres, chiffres et tirets au plus sont attendus", "64 letters, digits and hyphens at most expected", Advice.Correct);
     private static readonly Reason s_noAmount = new(
         "un nombre entier de centimes, de 0 à 99999999999, est attendu", "a whole number of cents from 0 to 99999999999 expected", Advice.Correct);
 
@@ -78,7 +76,8 @@ internal sealed class PayFipAnswer
     /// <param name="now">The time: nothing is answered after it.</param>
     /// <param name="faults">What is wrong; empty when there is an event.</param>
     /// <remarks>
-    /// The subject is the payment's own reference: PayFiP's, or where there is none the creditor, the debt and the minute. The id is
+    /// The subject is the payment's own reference: the creditor, the debt and the minute. (PayFiP's own, idOp, does not stand in every
+    /// form of the answer, and the same payment must have the same subject in all.) The id is
     /// a hash of that and of what was answered, so the same answer is one event in whatever form and order it comes; not of the
     /// e-mail address, so that nobody can try addresses on it.
     /// </remarks>
@@ -185,8 +184,6 @@ internal sealed class PayFipAnswer
 
     private string Payment(string reference, List<Fault> faults)
     {
-        if (Text(OperationField).Length > 0)
-            return Checked(OperationField, s_noOperation, text => text.Length <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c == '-'), faults).ToLowerInvariant();
         var client = Checked(ClientField, s_noClient, text => text.Length == 6 && IsDigits(text), faults);
         return $"{client}-{reference}-{Text(DateField)}-{Text(TimeField)}";
     }

@@ -160,19 +160,22 @@ internal sealed class PesReader
                 if (depth == 0) CheckRoot(name, xml.NamespaceURI);
                 var isEmpty = xml.IsEmptyElement;
                 _path[depth] = name;
-                if (depth > 0)
+                // What stands beside the receipts is another return: of expenses.
+                if (depth > 0 && IsMeant(depth))
                 {
                     Begin(name);
                     TakeValue(_path[depth - 1], name, xml);
                 }
 
-                if (isEmpty) End(name);
+                if (isEmpty && IsMeant(depth)) End(name);
                 break;
             case XmlNodeType.EndElement:
-                End(xml.LocalName);
+                if (IsMeant(xml.Depth)) End(xml.LocalName);
                 break;
         }
     }
+
+    private bool IsMeant(int depth) => depth == 0 || _path[1] is Receipts or "Enveloppe" or "EnTetePES";
 
     private static void CheckRoot(string name, string space)
     {

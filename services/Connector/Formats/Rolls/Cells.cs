@@ -36,8 +36,8 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
         "l'élève habite à l'étranger : le hub ne compte que par commune de résidence",
         "the pupil lives abroad: the hub only counts by commune of residence",
         new(
-            "Rien à corriger si c'est exact : l'élève n'est pas compté, et ce fichier ne retire personne.",
-            "Nothing to correct if that is so: the pupil is not counted, and this file withdraws nobody."));
+            "Rien à corriger si c'est exact : l'élève n'est pas compté.",
+            "Nothing to correct if that is so: the pupil is not counted."));
 
     private static readonly Reason s_noTown = new(
         "aucune commune de ce nom n'est connue pour ce code postal, ou il y en a plusieurs",
@@ -65,6 +65,17 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
 
     /// <summary>What is wrong with the cells read so far.</summary>
     public IReadOnlyList<Fault> Faults => _faults;
+
+    /// <summary>Whom the line is about (<see cref="PupilKey.Identity(Person)"/>); null when one of the columns that say it is faulty.</summary>
+    public string? About(Person person, params ReadOnlySpan<string> columns)
+    {
+        foreach (var column in columns)
+        {
+            if (_faults.Exists(fault => fault.Field == column)) return null;
+        }
+
+        return PupilKey.Identity(person);
+    }
 
     /// <summary>Takes blanks and NUL off both ends: some exports fill up with it.</summary>
     public static string Trim(string cell)

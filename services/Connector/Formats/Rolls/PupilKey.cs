@@ -21,9 +21,11 @@ internal static class PupilKey
     private const int IdLength = 32;
 
     /// <summary>Names and birth date as they are compared: capitals without accents, single blanks.</summary>
-    public static string Identity(Pupil pupil)
+    public static string Identity(Pupil pupil) => Identity(pupil.Personal.Pupil);
+
+    /// <summary>The same of a pupil of whom no more is known.</summary>
+    public static string Identity(Person person)
     {
-        var person = pupil.Personal.Pupil;
         return $"{PlainLetters.Of(person.LastName)}\u001F{PlainLetters.Of(person.FirstNames ?? "")}\u001F{person.BirthDate}";
     }
 

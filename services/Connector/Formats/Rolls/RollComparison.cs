@@ -8,8 +8,10 @@ namespace Intercommunalite.Connector.Formats.Rolls;
 /// <param name="Roll">The roll.</param>
 /// <param name="File">The file.</param>
 /// <param name="Pupils">Its pupils of that roll, in its order.</param>
-/// <param name="Rejected">Lines of the file that were rejected: behind each a pupil may hide.</param>
-internal sealed record RollFile(CommuneCode Commune, RollKey Roll, AcceptedFile File, IReadOnlyList<PupilRecord> Pupils, long Rejected);
+/// <param name="Unreadable">Lines that were rejected and do not say whom they are about: behind each a pupil may hide.</param>
+/// <param name="Rejected">Whom the other rejected lines are about (<see cref="PupilKey.Identity(Person)"/>): they are there, though no more is known.</param>
+internal sealed record RollFile(
+    CommuneCode Commune, RollKey Roll, AcceptedFile File, IReadOnlyList<PupilRecord> Pupils, long Unreadable, IReadOnlyCollection<string> Rejected);
 
 /// <summary>What a file changes in a roll.</summary>
 /// <param name="Named">Events of pupils whom the file names: enrolled, come back, or changed.</param>
@@ -68,8 +70,9 @@ internal sealed class RollComparison
         }
 
         var seen = known.Values.OfType<KnownPupil>().Select(pupil => pupil.Subject).ToHashSet();
-        var missing = _state.Pupils.Where(pupil => !pupil.Withdrawn && !seen.Contains(pupil.Subject)).ToList();
-        var withdrawn = _file.Rejected + _rejected.Count == 0 ? missing.ConvertAll(Withdraw) : [];
+        var there = _file.Rejected.Select(identity => PupilKey.Mark(_state.Salt, identity)).ToHashSet();
+        var missing = _state.Pupils.Where(pupil => !pupil.Withdrawn && !seen.Contains(pupil.Subject) && !there.Contains(pupil.Identity)).ToList();
+        var withdrawn = _file.Unreadable + _rejected.Count == 0 ? missing.ConvertAll(Withdraw) : [];
         var accepted = _file.File with { Changed = _named.Count, Withdrawn = withdrawn.Count };
         return new(_named, withdrawn, missing.Count, _unchanged, _rejected, _state.After(accepted, [.. _order.Select(subject => _after[subject])]));
     }

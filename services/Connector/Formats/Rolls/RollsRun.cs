@@ -28,6 +28,8 @@ internal sealed class RollsRun
 
     private readonly Dictionary<RollKey, RollRecord> _rolls = [];
     private readonly Dictionary<RollKey, List<PupilRecord>> _pupils = [];
+    private readonly List<string> _rejected = [];
+    private long _unreadable;
     private int _count;
 
     /// <summary>Whether the file tells no roll whole: its format is of another kind.</summary>
@@ -47,12 +49,18 @@ internal sealed class RollsRun
         _pupils[pupil.Roll].Add(pupil);
     }
 
+    /// <summary>Notes a rejected line: whoever it is about is there.</summary>
+    public void Add(RejectedRecord rejected)
+    {
+        if (rejected.About is { } about && _rejected.Count < MaxPupils) _rejected.Add(about);
+        else _unreadable++;
+    }
+
     /// <summary>Compares what was gathered with the states on disk; writes nothing.</summary>
     /// <param name="import">The import.</param>
     /// <param name="directory">The commune's directory.</param>
-    /// <param name="rejected">Lines rejected so far.</param>
     /// <exception cref="FileRefusedException">A later file was accepted already, or a state is damaged.</exception>
-    public RollsDecision Decide(Import import, string directory, long rejected)
+    public RollsDecision Decide(Import import, string directory)
     {
         var decision = new RollsDecision();
         foreach (var (key, roll) in _rolls)
@@ -61,15 +69,15 @@ internal sealed class RollsRun
             var before = RollState.Load(path);
             if (before.Last is { } last && last.Id != import.Id && (last.TakenAt, last.Id).CompareTo((import.TakenAt, import.Id)) > 0) throw new FileRefusedException(s_older);
             var file = new AcceptedFile(import.Id, import.Request.Format, import.Hash, import.TakenAt);
-            var changes = RollComparison.Compare(before, new(roll.Owner, key, file, _pupils[key], rejected));
+            var changes = RollComparison.Compare(before, new(roll.Owner, key, file, _pupils[key], _unreadable, _rejected));
             decision.Add(roll, path, before, changes);
-            if (!import.Request.Confirmed) decision.Held.AddRange(Doubts(roll, before, file, changes, rejected));
+            if (!import.Request.Confirmed) decision.Held.AddRange(Doubts(roll, before, file, changes, _unreadable));
         }
 
         return decision;
     }
 
-    private static IEnumerable<Reason> Doubts(RollRecord roll, RollState before, AcceptedFile file, RollChanges changes, long rejected)
+    private static IEnumerable<Reason> Doubts(RollRecord roll, RollState before, AcceptedFile file, RollChanges changes, long unreadable)
     {
         if (before.Last is not { } last) yield break;
         var school = roll.Roll.School;
@@ -87,8 +95,8 @@ internal sealed class RollsRun
                 $"For school {school}, this file was taken before, and followed by a later one.", s_confirm);
         }
 
-        // Behind each rejected line one of those who are missing may hide.
-        var gone = changes.Missing - (rejected + changes.Rejected.Count);
+        // Behind each line that does not say whom it is about, one of those who are missing may hide.
+        var gone = changes.Missing - (unreadable + changes.Rejected.Count);
         if (gone > before.Present * roll.MaxWithdrawnShare)
         {
             var (suite, then) = changes.Withdrawn.Count > 0
@@ -152,8 +160,8 @@ internal sealed class RollsDecision
         if (changes.Missing > 0 && changes.Withdrawn.Count == 0)
         {
             Remarks.Add(new RemarkRecord(roll.Line, Fault.OfCode("", roll.Roll.School.ToString(), new(
-                $"{changes.Missing} élèves ne sont plus dans le fichier ; ils ne sont pas retirés, car des lignes ont été rejetées",
-                $"{changes.Missing} pupils are no longer in the file; they are not withdrawn, since lines were rejected", Advice.Correct))));
+                $"élèves qui ne sont plus dans le fichier : {changes.Missing} ; ils ne sont pas retirés, car des lignes rejetées ne disent pas de qui il s'agit",
+                $"pupils no longer in the file: {changes.Missing}; they are not withdrawn, since rejected lines do not say whom they are about", Advice.Correct))));
         }
     }
 

@@ -94,6 +94,28 @@ public sealed class CorrectionTests : IDisposable
     }
 
     [Fact]
+    public async Task Given_a_death_of_a_former_commune_When_a_later_file_has_todays_code_Then_it_is_one_death()
+    {
+        // 69383 is an arrondissement of Lyon.
+        using var data = new TemporaryFolder();
+        await using var app = ConnectorApp.Start(data.FullPath, "69123");
+        foreach (var place in new[] { "69383", "69123" })
+            await app.ImportAsync("/files/insee-deaths", $"{Death.Header}\n{(s_death with { DeathPlace = place }).Csv}\n");
+
+        Assert.Equal([Registered, Corrected], app.Events("69123").Select(Kind));
+    }
+
+    [Fact]
+    public async Task Given_a_death_known_When_a_file_has_it_and_a_namesake_who_died_there_that_day_Then_they_are_two_deaths()
+    {
+        await ImportAsync(s_death);
+
+        await ImportAsync(s_death, s_death with { BirthDate = "19500203", Act = "938" });
+
+        Assert.Equal([Registered, Registered], _app.Events("35238").Select(Kind));
+    }
+
+    [Fact]
     public async Task Given_the_connector_starts_again_When_a_correction_comes_Then_the_act_is_still_known()
     {
         await ImportAsync(s_death);

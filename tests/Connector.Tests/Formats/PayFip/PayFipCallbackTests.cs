@@ -54,7 +54,7 @@ public sealed class PayFipCallbackTests : IAsyncLifetime, IDisposable
         await AcceptedAsync(await PostAsync(Form.Replace("resultrans=P", "resultrans=A", StringComparison.Ordinal)));
         await AcceptedAsync(await PostAsync(Form));
 
-        Assert.Equal(["online-payment/0f7a-1", "online-payment/0f7a-1"], _app.Events("35085").Select(json => json.GetProperty("subject").GetString()));
+        Assert.Equal(["online-payment/090909-FAC20260001-02072026-0905", "online-payment/090909-FAC20260001-02072026-0905"], _app.Events("35085").Select(json => json.GetProperty("subject").GetString()));
     }
 
     [Fact]

@@ -331,10 +331,24 @@ public sealed class PesRetourTests
     public async Task Given_a_PES_Aller_or_a_return_of_expenses_When_it_is_read_Then_it_is_refused_as_such()
     {
         var aller = Encoding.UTF8.GetBytes("<n:PES_Aller xmlns:n=\"http://www.minefi.gouv.fr/cp/helios/pes_v2/Rev0/aller\"/>");
-        var expenses = Encoding.UTF8.GetBytes(new Pes().Text.Replace("PES_RecetteRetour", "PES_DepenseRetour", StringComparison.Ordinal).Replace("Bordereau>", "Bord>", StringComparison.Ordinal));
+        var expenses = Encoding.UTF8.GetBytes(new Pes().Text.Replace("PES_RecetteRetour", "PES_DepenseRetour", StringComparison.Ordinal));
 
         Assert.Contains("PES Aller", (await Pes.RefusalAsync(aller)).French, StringComparison.Ordinal);
         Assert.Contains("no PES_RecetteRetour", (await Pes.RefusalAsync(expenses)).English, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_return_of_expenses_beside_that_of_receipts_When_it_is_read_Then_only_the_receipts_are_taken()
+    {
+        var receipts = new Pes().Text;
+        var block = receipts[receipts.IndexOf("<PES_RecetteRetour>", StringComparison.Ordinal)..(receipts.IndexOf("</PES_RecetteRetour>", StringComparison.Ordinal) + "</PES_RecetteRetour>".Length)];
+        var both = receipts.Replace(block, block.Replace("PES_RecetteRetour", "PES_DepenseRetour", StringComparison.Ordinal).Replace("<IdBord V=\"", "<IdBord V=\"9", StringComparison.Ordinal) + block, StringComparison.Ordinal);
+
+        var alone = await Pes.ReadAsync(Encoding.UTF8.GetBytes(receipts));
+        var read = await Pes.ReadAsync(Encoding.UTF8.GetBytes(both));
+
+        Assert.NotEmpty(alone.OfType<EventRecord>());
+        Assert.Equal(alone.OfType<EventRecord>().Select(record => record.Event.Id), read.OfType<EventRecord>().Select(record => record.Event.Id));
     }
 
     [Theory]

@@ -255,7 +255,7 @@ public sealed class RollComparisonTests
         var records = pupils.Select((pupil, index) => new PupilRecord(index + 2, s_combourg, s_roll, pupil)).ToList();
         var hash = string.Join(',', records.Select(record => $"{record.Pupil.Level}{record.Pupil.Personal.ClassName}{record.Pupil.Personal.Pupil.FirstNames}"));
         var file = new AcceptedFile(Guid.CreateVersion7(), "onde-pupils", Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(hash))), _takenAt);
-        var changes = RollComparison.Compare(_state, new RollFile(s_combourg, s_roll, file, records, rejected));
+        var changes = RollComparison.Compare(_state, new RollFile(s_combourg, s_roll, file, records, rejected, []));
         _state = changes.State;
         foreach (var said in changes.Named.Concat(changes.Withdrawn)) Assert.NotNull(Connector.Intake.Intake.Check(JsonSerializer.SerializeToElement(said, ContractJson.Options), s_combourg, out _));
         return changes;

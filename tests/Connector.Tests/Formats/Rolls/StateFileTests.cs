@@ -178,13 +178,24 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
     {
         await TakeAsync(s_class);
 
-        var end = await TakeAsync([.. s_class[..4], new OndePupil("Secret", Level: "6EME")]);
+        var end = await TakeAsync([.. s_class[..4], new OndePupil("Secret", BirthDate: "31/02/2019")]);
 
         AssertCounts(end, linesRead: 5, duplicates: 4, rejected: 1, remarks: 1);
         var report = await ReportAsync(end);
-        Assert.Contains("2 pupils are no longer in the file", report, StringComparison.Ordinal);
+        Assert.Contains("pupils no longer in the file: 2", report, StringComparison.Ordinal);
         Assert.DoesNotContain("Secret", report, StringComparison.OrdinalIgnoreCase);
         AssertCounts(await TakeAsync(s_class[..4]), linesRead: 4, duplicates: 4, withdrawn: 2);
+    }
+
+    [Fact]
+    public async Task Given_a_line_rejected_for_its_town_When_its_pupil_is_known_Then_they_stay_and_only_who_is_not_in_the_file_is_withdrawn()
+    {
+        await TakeAsync(s_class);
+
+        var end = await TakeAsync([.. s_class[..4], s_class[4] with { Town = "Nulle-Part" }]);
+
+        AssertCounts(end, linesRead: 5, duplicates: 4, rejected: 1, withdrawn: 1);
+        AssertCounts(await TakeAsync(s_class[..5]), linesRead: 5, duplicates: 5);
     }
 
     [Fact]
