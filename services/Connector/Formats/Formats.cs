@@ -51,6 +51,8 @@ internal static class Formats
         app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
         app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune);
         app.MapGet("/imports/{id:guid}", ShowImport.OfAny);
+        app.MapGet("/communes/{code}/imports/held", ShowImport.HeldOfCommune);
+        app.MapGet("/imports/held", ShowImport.HeldOfAny);
         app.MapPost("/communes/{code}/imports/{id:guid}/confirmation", DecideImport.ConfirmOfCommune);
         app.MapPost("/imports/{id:guid}/confirmation", DecideImport.ConfirmOfAny);
         app.MapDelete("/communes/{code}/imports/{id:guid}", DecideImport.DiscardOfCommune);

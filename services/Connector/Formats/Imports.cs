@@ -44,6 +44,9 @@ internal sealed class Imports
     /// <summary>Unfinished imports, in the order in which they came.</summary>
     public IAsyncEnumerable<Import> WaitingAsync(CancellationToken cancellation) => _waiting.Reader.ReadAllAsync(cancellation);
 
+    /// <summary>Imports that wait for somebody's decision, the oldest first.</summary>
+    public IEnumerable<Import> Held => _held.Values.OrderBy(import => import.TakenAt);
+
     /// <summary>Why the disk cannot take a file of that size now; null when it can.</summary>
     public string? NoRoomFor(long bytes) => _limits.NoRoomFor(bytes);
 

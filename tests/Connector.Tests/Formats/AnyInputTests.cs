@@ -80,14 +80,14 @@ public sealed class AnyInputTests(AnyInputTests.Readers readers) : IClassFixture
     [InlineData("&lol;")]
     [InlineData("\n")]
     [InlineData("=1&")]
-    public void Given_a_gigabyte_of_the_same_When_it_is_read_alone_or_behind_a_sound_beginning_Then_memory_stays_bounded(string text)
+    public void Given_a_gigabyte_or_a_quarter_of_the_same_When_it_is_read_alone_or_behind_a_sound_beginning_Then_memory_stays_bounded(string text)
     {
         foreach (var format in readers.All)
         {
             byte[][] beginnings = [[], .. Samples.Of(format.Name).Select(sample => sample[..(sample.Length * 2 / 3)])];
             foreach (var beginning in beginnings)
             {
-                using var endless = new Repeated(beginning, Encoding.UTF8.GetBytes(text), text == "\n" ? 8 << 20 : 1 << 30);
+                using var endless = new Repeated(beginning, Encoding.UTF8.GetBytes(text), text switch { "\n" => 8 << 20, "a" => 1 << 30, _ => 1 << 28 });
                 ReadToTheEnd(format, endless, keep: false);
                 Assert.InRange(endless.HeapGrowth, long.MinValue, MaxHeapGrowth);
             }

@@ -53,7 +53,11 @@ public sealed class StateFileTests : IAsyncLifetime, IDisposable
         Assert.Contains("3 des 6 élèves de l'école 0350122T", held.GetProperty("erreur").GetString(), StringComparison.Ordinal);
         Assert.Contains("attente", await ReportAsync(held), StringComparison.Ordinal);
         Assert.Equal(6, _app.Journal("35085").Last);
+        foreach (var path in new[] { "/imports/held", "/communes/35085/imports/held" })
+            Assert.Equal(held.GetProperty("importId").GetString(), Assert.Single((await _app.GetAsync(path)).GetProperty("imports").EnumerateArray()).GetProperty("importId").GetString());
+        Assert.Empty((await _app.GetAsync("/communes/35238/imports/held")).GetProperty("imports").EnumerateArray());
         AssertCounts(await ConfirmAsync(held), linesRead: 3, duplicates: 3, withdrawn: 3);
+        Assert.Empty((await _app.GetAsync("/imports/held")).GetProperty("imports").EnumerateArray());
         Assert.Equal(["pupil-withdrawn", "pupil-withdrawn", "pupil-withdrawn"], Types()[6..]);
         AssertCounts(await TakeAsync([.. s_class, new OndePupil("New")]), linesRead: 7, accepted: 4, duplicates: 3);
     }
