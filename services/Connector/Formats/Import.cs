@@ -37,7 +37,7 @@ internal enum ImportStatus
 /// <param name="Remarks">What differs from what is expected in records that were taken all the same.</param>
 /// <param name="BytesRead">How much of the file is read.</param>
 /// <param name="Bytes">How long it is.</param>
-/// <param name="SameAs">An earlier import of the same content, which is then all duplicates.</param>
+/// <param name="SameAs">An earlier import of the same content: as long as the journals keep its events, all are duplicates.</param>
 /// <param name="Error">Why the file was refused or is held.</param>
 /// <param name="Erreur">The same in French.</param>
 /// <param name="ToDo">What to do about it.</param>

@@ -47,7 +47,7 @@ internal sealed class PlacesOfSchools
     private bool TryAdd(Line line)
     {
         if (line.TooLong || CsvRow.Split(line.Text) is not [var name, var uai]) return false;
-        if (line.Number == 1 && Cells.Trim(uai).Equals("uai", StringComparison.OrdinalIgnoreCase)) return true;
-        return Cells.Trim(name).Length > 0 && RollSettings.TryUai(Cells.Trim(uai), out var school) && _schools.TryAdd(Cells.Trim(name), school);
+        if (line.Number == 1 && Blanks.Trim(uai).Equals("uai", StringComparison.OrdinalIgnoreCase)) return true;
+        return Blanks.Trim(name).Length > 0 && RollSettings.TryUai(Blanks.Trim(uai), out var school) && _schools.TryAdd(Blanks.Trim(name), school);
     }
 }

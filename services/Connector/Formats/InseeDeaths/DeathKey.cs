@@ -69,6 +69,6 @@ internal static class DeathKey
     private static string Cut(string field, int width)
     {
         var composed = field.Normalize(NormalizationForm.FormC);
-        return composed.Length > width ? DeathRow.Trim(composed[..width]) : composed;
+        return composed.Length > width ? Blanks.Trim(composed[..width]) : composed;
     }
 }

@@ -17,7 +17,7 @@ internal sealed class CsvLayout : IDeathLayout
 
     /// <summary>Whether a line is the header, in whatever case.</summary>
     public static bool IsHeader(string line) =>
-        CsvRow.Split(line) is { } fields && fields.Select(DeathRow.Trim).SequenceEqual(DeathRow.Fields, StringComparer.OrdinalIgnoreCase);
+        CsvRow.Split(line) is { } fields && fields.Select(Blanks.Trim).SequenceEqual(DeathRow.Fields, StringComparer.OrdinalIgnoreCase);
 
     public bool TryRead(string line, [NotNullWhen(true)] out DeathRow? row, [NotNullWhen(false)] out Fault? fault)
     {

@@ -110,5 +110,5 @@ internal static class DeathRecord
             BirthCountry: TextOrNull(row.BirthCountry));
     }
 
-    private static string? TextOrNull(string field) => DeathRow.Trim(field) is { Length: > 0 } text ? text : null;
+    private static string? TextOrNull(string field) => Blanks.Trim(field) is { Length: > 0 } text ? text : null;
 }

@@ -34,21 +34,10 @@ internal sealed record DeathRow(
     /// <summary>Takes the fields in the order of <see cref="Fields"/>. NUL counts as a blank: some exports fill up with it.</summary>
     public static DeathRow Of(IReadOnlyList<string> fields)
     {
-        var trimmed = fields.Select(Trim).ToList();
+        var trimmed = fields.Select(Blanks.Trim).ToList();
         return new(trimmed[0], trimmed[1], trimmed[2], trimmed[3], trimmed[4], trimmed[5], trimmed[6], trimmed[7], trimmed[8]);
-    }
-
-    /// <summary>Takes blanks and NUL off both ends.</summary>
-    public static string Trim(string field)
-    {
-        var (begin, end) = (0, field.Length);
-        while (begin < end && IsBlank(field[begin])) begin++;
-        while (end > begin && IsBlank(field[end - 1])) end--;
-        return field[begin..end];
     }
 
     /// <summary>A fixed word: the row names a person.</summary>
     public override string ToString() => "[death]";
-
-    private static bool IsBlank(char c) => c == '\0' || char.IsWhiteSpace(c);
 }

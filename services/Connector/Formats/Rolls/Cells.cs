@@ -77,15 +77,6 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
         return PupilKey.Identity(person);
     }
 
-    /// <summary>Takes blanks and NUL off both ends: some exports fill up with it.</summary>
-    public static string Trim(string cell)
-    {
-        var (begin, end) = (0, cell.Length);
-        while (begin < end && IsBlank(cell[begin])) begin++;
-        while (end > begin && IsBlank(cell[end - 1])) end--;
-        return cell[begin..end];
-    }
-
     /// <summary>The text of a cell; null when it is empty.</summary>
     public string? Text(string column)
     {
@@ -190,7 +181,7 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
     /// <summary>What is wrong with an amount: a decimal comma, blanks anywhere, perhaps nothing. Null when it is one.</summary>
     public Fault? Amount(string column)
     {
-        var amount = string.Concat(this[column].Where(c => !IsBlank(c)));
+        var amount = string.Concat(this[column].Where(c => !Blanks.Is(c)));
         return amount.Length == 0 || AmountForm().IsMatch(amount) ? null : Fault.Of(column, s_noAmount);
     }
 
@@ -209,14 +200,13 @@ internal sealed partial class Cells(IReadOnlyList<string> columns, IReadOnlyList
         {
             for (var i = 0; i < columns.Count; i++)
             {
-                if (columns[i] == column) return Trim(values[i]);
+                if (columns[i] == column) return Blanks.Trim(values[i]);
             }
 
             throw new ArgumentException($"There is no column {column}.", nameof(column));
         }
     }
 
-    private static bool IsBlank(char c) => c == '\0' || char.IsWhiteSpace(c);
 
     private static bool IsPostalCode(string word) => word.Length == PostalCodeLength && !word.AsSpan().ContainsAnyExceptInRange('0', '9');
 

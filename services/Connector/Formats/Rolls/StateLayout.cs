@@ -17,7 +17,7 @@ internal sealed class StateLayout(IReadOnlyList<string> columns, char separator)
     public bool Begins(string start) => Is(start.TrimStart('\uFEFF').TrimStart().Split('\r', '\n')[0]);
 
     /// <summary>Whether a line is the header: the same names in the same order; case and blanks around them do not matter.</summary>
-    public bool Is(string line) => CsvRow.Split(line, separator) is { } fields && fields.Select(Cells.Trim).SequenceEqual(columns, StringComparer.OrdinalIgnoreCase);
+    public bool Is(string line) => CsvRow.Split(line, separator) is { } fields && fields.Select(Blanks.Trim).SequenceEqual(columns, StringComparer.OrdinalIgnoreCase);
 
     /// <summary>
     /// Why a line is not the header. Its names are told only where most are the expected ones: a line that is no header at all
@@ -25,7 +25,7 @@ internal sealed class StateLayout(IReadOnlyList<string> columns, char separator)
     /// </summary>
     public Reason Refuse(string line)
     {
-        var found = CsvRow.Split(line, separator)?.Select(Cells.Trim).ToList() ?? [];
+        var found = CsvRow.Split(line, separator)?.Select(Blanks.Trim).ToList() ?? [];
         var missing = columns.Except(found, StringComparer.OrdinalIgnoreCase).ToList();
         var surplus = found.Except(columns, StringComparer.OrdinalIgnoreCase).Where(name => name.Length > 0).ToList();
         if (missing.Count > columns.Count / 2)
