@@ -47,7 +47,7 @@ public static partial class MessageBus
                 options.Tags.Add("bus");
             });
             consumers(bus);
-            bus.UsingRabbitMq((context, broker) =>
+            bus.SetBusFactory(new SteadyBusFactory((context, broker) =>
             {
                 broker.Host(address, host =>
                 {
@@ -63,7 +63,7 @@ public static partial class MessageBus
                 broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
                 broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
                 endpoints(context, broker);
-            });
+            }));
         });
         return builder;
     }
@@ -87,9 +87,8 @@ public static partial class MessageBus
         queue.SetQueueArgument("x-delivery-limit", BusNames.DeliveryLimit);
     }
 
-    // MassTransit waits longer after each attempt to connect that failed, up to 38 s, and never less again in the life of the
-    // process. So no attempt is made before the broker takes connections: it goes on a second after the broker is back, however
-    // long that took and however often it was away.
+    // No attempt is made before the broker takes connections: all endpoints and messages wait for this one, which says once why. It goes
+    // on a second after the broker is back, however long that took and however often it was away.
     private static async Task AnswersAsync(ConnectionFactory factory, ILogger logger, CancellationToken stopping)
     {
         for (string? reason = null; ;)
