@@ -1,0 +1,62 @@
+using Intercommunalite.ServiceDefaults.Access;
+using Microsoft.AspNetCore.Authorization;
+
+namespace Intercommunalite.Hub.Access;
+
+/// <summary>
+/// The rules, one of which every route and every gRPC method of the hub states. What states none is refused to everybody, and a test
+/// fails on it.
+/// </summary>
+internal static class Rules
+{
+    /// <summary>Figures of the territory, without persons: agents, administrators, the DPO.</summary>
+    public const string ReadFigures = "read-figures";
+
+    /// <summary>How far communes are received: agents of the communauté and administrators all of them, connectors their own.</summary>
+    public const string WatchIngestion = "watch-ingestion";
+
+    /// <summary>Open data made from names: agents of the communauté, of a commune for its own, administrators.</summary>
+    public const string PublishOpenData = "publish-open-data";
+
+    /// <summary>Running the hub: administrators.</summary>
+    public const string Administer = "administer";
+
+    /// <summary>Rights of people: the DPO alone.</summary>
+    public const string ProtectData = "protect-data";
+
+    /// <summary>Reading and checking the audit, and the register: the DPO, and administrators.</summary>
+    public const string Audit = "audit";
+
+    /// <summary>The feed: partners under an agreement, administrators without personal data.</summary>
+    public const string ReadFeed = "read-feed";
+
+    /// <summary>Reading agreements: administrators, the DPO, a partner its own.</summary>
+    public const string ReadAgreements = "read-agreements";
+
+    /// <summary>Making and changing agreements: administrators.</summary>
+    public const string ManageAgreements = "manage-agreements";
+
+    /// <summary>Whoever has been authenticated.</summary>
+    public const string Known = "known";
+
+    private static readonly (string Rule, string[] Roles)[] s_all =
+    [
+        (ReadFigures, [Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator, Roles.DataProtectionOfficer]),
+        (WatchIngestion, [Roles.Connector, Roles.EpciAgent, Roles.Administrator]),
+        (PublishOpenData, [Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator]),
+        (Administer, [Roles.Administrator]),
+        (ProtectData, [Roles.DataProtectionOfficer]),
+        (Audit, [Roles.DataProtectionOfficer, Roles.Administrator]),
+        (ReadFeed, [Roles.Partner, Roles.Administrator]),
+        (ReadAgreements, [Roles.Administrator, Roles.DataProtectionOfficer, Roles.Partner]),
+        (ManageAgreements, [Roles.Administrator]),
+    ];
+
+    /// <summary>Registers them, and refuses what states none.</summary>
+    public static void Add(AuthorizationOptions options)
+    {
+        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => policy.RequireAuthenticatedUser().RequireClaim(Caller.RolesClaim, roles));
+        options.AddPolicy(Known, policy => policy.RequireAuthenticatedUser());
+        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
+    }
+}

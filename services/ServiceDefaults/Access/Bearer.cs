@@ -1,0 +1,111 @@
+using System.Security.Claims;
+using System.Text.Json;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Protocols;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Intercommunalite.ServiceDefaults.Access;
+
+/// <summary>
+/// Takes OAuth 2.0 bearer tokens (RFC 6750) that are signed JWTs of the one issuer, meant for this audience. What they say becomes
+/// the claims of <see cref="Caller"/>, whatever the issuer calls them.
+/// </summary>
+public static class Bearer
+{
+    private static readonly TimeSpan s_clockSkew = TimeSpan.FromSeconds(30);
+
+    // Asymmetric ones alone: neither "none", nor keys that whoever checks a token could make one with (RFC 8725, 3.1).
+    private static readonly string[] s_algorithms =
+    [
+        SecurityAlgorithms.EcdsaSha256, SecurityAlgorithms.EcdsaSha384, SecurityAlgorithms.EcdsaSha512,
+        SecurityAlgorithms.RsaSha256, SecurityAlgorithms.RsaSha384, SecurityAlgorithms.RsaSha512,
+        SecurityAlgorithms.RsaSsaPssSha256, SecurityAlgorithms.RsaSsaPssSha384, SecurityAlgorithms.RsaSsaPssSha512,
+    ];
+
+    /// <summary>Adds the scheme <c>Bearer</c>.</summary>
+    /// <param name="authentication">Where to.</param>
+    /// <param name="options">Whose tokens.</param>
+    /// <param name="documents">
+    /// Gets the issuer's discovery document and its keys; null when <paramref name="configure"/> gives the keys.
+    /// </param>
+    /// <param name="configure">What else is to be set.</param>
+    public static AuthenticationBuilder AddBearer(
+        this AuthenticationBuilder authentication, AccessOptions options, IDocumentRetriever? documents, Action<JwtBearerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return authentication.AddJwtBearer(bearer =>
+        {
+            bearer.MapInboundClaims = false;
+            bearer.IncludeErrorDetails = false;
+            if (documents is not null)
+            {
+                bearer.ConfigurationManager = new ConfigurationManager<OpenIdConnectConfiguration>(options.Metadata, new OpenIdConnectConfigurationRetriever(), documents)
+                {
+                    RefreshInterval = TimeSpan.FromSeconds(30),
+                };
+            }
+
+            bearer.TokenValidationParameters = new TokenValidationParameters
+            {
+                ValidIssuer = options.Issuer,
+                ValidAudience = options.Audience,
+                ValidAlgorithms = s_algorithms,
+                NameClaimType = "name",
+                RoleClaimType = Caller.RolesClaim,
+                ClockSkew = s_clockSkew,
+            };
+            bearer.Events = new JwtBearerEvents
+            {
+                OnTokenValidated = validated =>
+                {
+                    var identity = (ClaimsIdentity)validated.Principal!.Identity!;
+                    // RFC 9068 names the client of a token without a person in client_id; not every issuer repeats it in sub.
+                    if (identity.FindFirst("sub") is null && identity.FindFirst("client_id") is { } client) identity.AddClaim(new("sub", client.Value));
+                    if (identity.FindFirst("sub") is null) validated.Fail("The token has no subject.");
+                    Translate(identity, options.RolesClaim, Caller.RolesClaim, Roles.All.Contains);
+                    Translate(identity, options.CommunesClaim, Caller.CommunesClaim, _ => true);
+                    return Task.CompletedTask;
+                },
+                OnAuthenticationFailed = failed =>
+                {
+                    // The issuer's keys cannot be had: nothing is wrong with the token.
+                    if (failed.Exception is not SecurityTokenException) failed.HttpContext.Items[typeof(Bearer)] = true;
+                    failed.NoResult();
+                    return Task.CompletedTask;
+                },
+                OnChallenge = challenge =>
+                {
+                    if (!challenge.HttpContext.Items.ContainsKey(typeof(Bearer))) return Task.CompletedTask;
+                    challenge.HandleResponse();
+                    challenge.Response.Headers.RetryAfter = "5";
+                    return CannotCheckAsync(challenge.HttpContext);
+                },
+            };
+            configure?.Invoke(bearer);
+        });
+    }
+
+    // A text with spaces (as scopes are written), or several claims, or a JSON array where an issuer nests it in a text.
+    private static void Translate(ClaimsIdentity identity, string from, string to, Func<string, bool> isKnown)
+    {
+        var given = identity.FindAll(from).ToList();
+        foreach (var claim in given) identity.RemoveClaim(claim);
+        foreach (var value in given.SelectMany(Values).Where(isKnown).Distinct()) identity.AddClaim(new(to, value));
+
+        static IEnumerable<string> Values(Claim claim)
+        {
+            if (claim.ValueType != JsonClaimValueTypes.JsonArray) return claim.Value.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            return JsonElement.Parse(claim.Value).EnumerateArray().Where(item => item.ValueKind == JsonValueKind.String).Select(item => item.GetString()!);
+        }
+    }
+
+    private static Task CannotCheckAsync(HttpContext context) => TypedResults.Problem(
+        title: "Token cannot be checked",
+        detail: "The issuer of tokens does not answer, so its keys are not known. Try again later; the administrator looks at Access:Issuer.",
+        statusCode: StatusCodes.Status503ServiceUnavailable).ExecuteAsync(context);
+}
