@@ -17,9 +17,6 @@ public static partial class MessageBus
 
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
-    /// <summary>The exchange to which connectors publish.</summary>
-    public const string SegmentExchange = "journal-segments";
-
     /// <summary>
     /// Adds the bus at <c>ConnectionStrings__Bus</c> (an amqp URI). The service starts whether the broker is there or not and
     /// connects when it can.
@@ -27,13 +24,18 @@ public static partial class MessageBus
     /// <param name="builder">The service being built.</param>
     /// <param name="consumers">Registers the service's consumers.</param>
     /// <param name="endpoints">Declares its receive endpoints.</param>
+    /// <param name="ownUser">
+    /// Whether the user of the URI is a connector's own (<c>access/bus-users</c>): segments then go to that user's exchange, and neither the
+    /// exchange behind it nor the ingestion queue is declared, which only the hub's user may.
+    /// </param>
     public static WebApplicationBuilder AddBus(
         this WebApplicationBuilder builder,
         Action<IBusRegistrationConfigurator> consumers,
-        Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> endpoints)
+        Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> endpoints,
+        bool ownUser = false)
     {
-        var address = new Uri(builder.Configuration.GetConnectionString("Bus")
-            ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+        var address = Address(builder.Configuration);
+        var user = Factory(builder.Configuration).UserName;
         builder.Services.AddSingleton<BrokerSockets>();
         builder.Services.AddHostedService(services => services.GetRequiredService<BrokerSockets>());
         builder.Services.AddMassTransit(bus =>
@@ -60,13 +62,26 @@ public static partial class MessageBus
                         context.GetRequiredService<BrokerSockets>().Watch(factory);
                     };
                 });
-                broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
-                broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
+                broker.Message<JournalSegment>(message => message.SetEntityName(ownUser ? BusNames.ExchangeOf(user) : BusNames.SegmentExchange));
+                if (!ownUser) broker.Publish<JournalSegment>(publish => publish.BindQueue(BusNames.SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
+                // The broker refuses a message that names another user than the one who is connected, so that the hub can rely on it.
+                broker.ConfigurePublish(publish => publish.UseExecute(context =>
+                {
+                    if (context.TryGetPayload<RabbitMqSendContext>(out var message)) message.BasicProperties.UserId = user;
+                }));
                 endpoints(context, broker);
             }));
         });
         return builder;
     }
+
+    /// <summary>The broker's address: <c>ConnectionStrings__Bus</c>.</summary>
+    /// <exception cref="InvalidOperationException">It is missing.</exception>
+    public static Uri Address(IConfiguration configuration) => new(configuration.GetConnectionString("Bus")
+        ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+
+    /// <summary>Makes connections to the broker that no bus needs to know of.</summary>
+    public static ConnectionFactory Factory(IConfiguration configuration) => new() { Uri = Address(configuration), AutomaticRecoveryEnabled = false };
 
     /// <summary>
     /// The ingestion queue as both sides declare it (RabbitMQ refuses a second declaration that differs). One hub node at a
