@@ -12,16 +12,15 @@ internal static class BusUsersAdmin
 {
     private const string Path = "access/bus-users";
 
-    public static WebApplicationBuilder AddBusUsers(this WebApplicationBuilder builder)
+    public static void Add(WebApplicationBuilder builder)
     {
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.Add(BusUsers.Schema()));
         builder.Services.AddSingleton<Broker>();
         builder.Services.AddSingleton<BusUsers>();
         builder.Services.AddHostedService(services => services.GetRequiredService<BusUsers>());
-        return builder;
     }
 
-    public static RouteGroupBuilder MapBusUsers(this RouteGroupBuilder api)
+    public static void Map(RouteGroupBuilder api)
     {
         var users = api.MapGroup(Path).RequireAuthorization(Rules.Administer);
         users.MapGet("", ListAsync).WithName("BusUsers").WithSummary("The broker users of connectors, and how many messages each sent that it may not send");
@@ -29,7 +28,6 @@ internal static class BusUsersAdmin
             .Accepts<Wanted>("application/json")
             .WithName("SetBusUser").WithSummary("Makes a broker user, or gives it other communes; its password is in this answer and nowhere else");
         users.MapDelete("{name}", RemoveAsync).WithName("RemoveBusUser").WithSummary("Takes a broker user's rights away and closes its connections");
-        return api;
     }
 
     private static async Task<IResult> ListAsync(BusUsers users, Broker broker, Quarantine quarantine, CancellationToken cancellation)

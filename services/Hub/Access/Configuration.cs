@@ -47,6 +47,7 @@ internal static class Configuration
             authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
+        BusUsersAdmin.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }
@@ -54,6 +55,7 @@ internal static class Configuration
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
         ClientsAdmin.Map(api);
+        BusUsersAdmin.Map(api);
         Bootstrap.Map(api);
         return api;
     }
