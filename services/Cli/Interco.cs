@@ -57,6 +57,7 @@ internal static class Interco
             FeedReading.Command(options, terminal, time),
             Projections.Command(options, terminal, time),
             Quarantine.Command(options, terminal, time),
+            new Command("access", "Who may come in, and what each may do.") { BusUsers.Command(options, terminal) },
             Simulation.Command(options, terminal, time),
         };
     }

@@ -57,6 +57,10 @@ internal sealed class Web : IDisposable
     public Task<T> PostAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
         SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, s_longestCall, cancellation);
 
+    /// <summary>The answer to a DELETE, read as JSON.</summary>
+    public Task<T> DeleteAsync<T>(Uri server, string path, CancellationToken cancellation) =>
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Delete, At(server, path)), s_longestCall, cancellation);
+
     /// <summary>
     /// As <see cref="PostAsync"/>, for a body that may take as long as it takes. It is sent once the server has not refused it by
     /// its size or for want of room: in the middle of a body the answer would be lost.

@@ -100,13 +100,13 @@ public sealed class BusUsersTests(FaultServers servers)
         (string Body, int Status, string Said)[] refused =
         [
             ("""{"name":"ok","communes":[]}""", 422, "communes"),
-            ("""{"name":"ok"}""", 422, "communes"),
+            ("""{"name":"ok"}""", 422, "missing"),
             ("""{"name":".*","communes":["35085"]}""", 422, "name"),
             ("""{"name":"a/../b","communes":["35085"]}""", 422, "name"),
             ("""{"name":"ok","communes":["33063"]}""", 422, "communes[0]"),
             ("""{"name":"ok","communes":[".*"]}""", 422, "communes[0]"),
             ("""{"name":"ok","communes":["35085"],"tags":"administrator"}""", 422, "tags"),
-            ("""{"name":"hub_admin","communes":["35085"]}""", 409, "the hub's own"),
+            ("""{"name":"hub_admin","communes":["35085"]}""", 422, "name"),
             ("""{"name":"somebody","communes":["35085"]}""", 409, "did not make"),
             ("""{"name":"another","communes":["35337"]}""", 409, "35337"),
         ];
@@ -155,10 +155,18 @@ public sealed class BusUsersTests(FaultServers servers)
             ("have its queue read its own segments' exchange", channel => channel.QueueBindAsync(own, BusNames.ExchangeOf(Neighbour), "")),
             ("bind its exchange to another's", channel => channel.ExchangeBindAsync(other, BusNames.ExchangeOf(Neighbour), "")),
             ("have another's exchange feed its own", channel => channel.ExchangeBindAsync(BusNames.ExchangeOf(Neighbour), BusNames.ExchangeOf("combourg"), "")),
-            ("take part in the exchange's traces", channel => channel.QueueBindAsync(own, "amq.rabbitmq.trace", "#")),
+            ("follow the broker's traces", channel => channel.QueueBindAsync(own, "amq.rabbitmq.trace", "#")),
             ("unbind another", channel => channel.ExchangeUnbindAsync(BusNames.SegmentExchange, BusNames.ExchangeOf("combourg"), "")),
-            ("have its exchange pass on to the exchange of segments", channel => channel.ExchangeDeclareAsync(
-                own, ExchangeType.Fanout, true, false, new Dictionary<string, object?> { ["alternate-exchange"] = BusNames.SegmentExchange })),
+            ("have its exchange pass on to the exchange of segments", async channel =>
+            {
+                await channel.ExchangeDeleteAsync(own);
+                await channel.ExchangeDeclareAsync(own, ExchangeType.Fanout, true, false, new Dictionary<string, object?> { ["alternate-exchange"] = BusNames.SegmentExchange });
+            }),
+            ("have its queue pass on to the exchange of segments", async channel =>
+            {
+                await channel.QueueDeleteAsync(own);
+                await channel.QueueDeclareAsync(own, true, false, false, new Dictionary<string, object?> { ["x-dead-letter-exchange"] = BusNames.SegmentExchange });
+            }),
         ];
         foreach (var (what, tried) in walk) Assert.Equal((what, 403), (what, await RefusedAsync(connection, tried)));
     }
@@ -212,7 +220,7 @@ public sealed class BusUsersTests(FaultServers servers)
 
     private static async Task PostAsync(ServiceProcess connector, int first, int count)
     {
-        using var client = new HttpClient { BaseAddress = connector.Address };
+        using var client = Software(connector);
         var body = JsonContent.Create(Some.Births(Some.Combourg, first, count), new MediaTypeHeaderValue(CloudEvent.BatchMediaType), ContractJson.Options);
         using var response = await client.PostAsync(new Uri($"/communes/{Some.Combourg}/events", UriKind.Relative), body);
         Assert.Equal(HttpStatusCode.Accepted, response.StatusCode);
@@ -220,9 +228,15 @@ public sealed class BusUsersTests(FaultServers servers)
 
     private static async Task<JsonNode> JournalAsync(ServiceProcess connector)
     {
-        using var client = new HttpClient { BaseAddress = connector.Address };
+        using var client = Software(connector);
         return (await client.GetFromJsonAsync<JsonNode>(new Uri($"/communes/{Some.Combourg}/journal", UriKind.Relative)))!;
     }
+
+    private static HttpClient Software(ServiceProcess connector) => new()
+    {
+        BaseAddress = connector.Address,
+        DefaultRequestHeaders = { Authorization = new("Bearer", TestIssuer.Token(["connector"], [Some.Combourg])) },
+    };
 
     private sealed class AsyncDefaultBasicConsumerOf(IChannel channel) : AsyncDefaultBasicConsumer(channel);
 
@@ -240,32 +254,19 @@ public sealed class BusUsersTests(FaultServers servers)
 
         public static async Task<Installation> StartAsync(PrivateServers servers)
         {
-            var secret = Path.Combine(Path.GetTempPath(), $"bootstrap-{Guid.NewGuid():N}");
-            await File.WriteAllTextAsync(secret, Guid.NewGuid().ToString());
             var deployment = await Deployment.CreateAsync(
                 servers,
                 new Dictionary<string, string?>
                 {
-                    ["Access__BootstrapSecretFile"] = secret,
+                    ["Access__TokenServer"] = "false",
+                    ["Access__Issuer"] = TestIssuer.Url.ToString().TrimEnd('/'),
                     ["ConnectionStrings__BusManagement"] = new UriBuilder(servers.RabbitMqManagement) { UserName = User(servers)[0], Password = User(servers)[1] }.Uri.ToString(),
                 },
                 Some.BretagneRomantique);
             await deployment.Hub.StartAsync();
             var installation = new Installation(servers, deployment);
-            var administrator = installation.Administrator;
-            administrator.BaseAddress = deployment.Hub.Address;
-            using var made = await administrator.PostAsJsonAsync(new Uri("/api/v1/access/bootstrap", UriKind.Relative), new { secret = await File.ReadAllTextAsync(secret) });
-            File.Delete(secret);
-            var client = (await made.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!;
-            using var form = new FormUrlEncodedContent(new Dictionary<string, string>
-            {
-                ["grant_type"] = "client_credentials",
-                ["client_id"] = (string)client["id"]!,
-                ["client_secret"] = (string)client["secret"]!,
-            });
-            using var token = await administrator.PostAsync(new Uri("/connect/token", UriKind.Relative), form);
-            var bearer = (string)(await token.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!["access_token"]!;
-            administrator.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", bearer);
+            installation.Administrator.BaseAddress = deployment.Hub.Address;
+            installation.Administrator.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", TestIssuer.Token(["administrator"]));
             return installation;
         }
 
@@ -284,6 +285,7 @@ public sealed class BusUsersTests(FaultServers servers)
         public async Task<ServiceProcess> ConnectorAsync(string name, params string[] communes)
         {
             var settings = (await SetAsync(name, communes)).AsObject().ToDictionary(setting => setting.Key, setting => (string?)setting.Value);
+            settings["Access__Issuer"] = TestIssuer.Url.ToString().TrimEnd('/');
             settings["Connector__DataDirectory"] = Path.Combine(_data, name);
             var connector = new ServiceProcess(ServiceProcess.Built("Connector"), settings);
             await connector.StartAsync();

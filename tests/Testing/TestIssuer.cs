@@ -38,11 +38,11 @@ public static class TestIssuer
             ["communes"] = new JsonArray([.. (communes ?? []).Select(code => JsonValue.Create(code))]),
         };
         change?.Invoke(header, payload);
-        return Signed(header, payload, s_key);
+        return Sign(header, payload, s_key);
     }
 
     /// <summary>The same signed with another key; none when that is null.</summary>
-    public static string Signed(JsonObject header, JsonObject payload, ECDsa? key)
+    public static string Sign(JsonObject header, JsonObject payload, ECDsa? key)
     {
         var signed = $"{Encoded(header.ToJsonString())}.{Encoded(payload.ToJsonString())}";
         return $"{signed}.{(key is null ? "" : Base64Url.EncodeToString(key.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256)))}";

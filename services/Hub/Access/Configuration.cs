@@ -57,8 +57,10 @@ internal static class Configuration
 
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
-        ClientsAdmin.Map(api);
         BusUsersAdmin.Map(api);
+        // Another issuer has clients of its own.
+        if (!((IEndpointRouteBuilder)api).ServiceProvider.GetRequiredService<AccessOptions>().TokenServer) return api;
+        ClientsAdmin.Map(api);
         Bootstrap.Map(api);
         return api;
     }
