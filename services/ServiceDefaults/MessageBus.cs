@@ -1,4 +1,7 @@
+using System.Net.Security;
+using System.Security.Authentication;
 using Intercommunalite.Contracts.Bus;
+using Intercommunalite.ServiceDefaults.Edges;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
@@ -56,6 +59,7 @@ public static partial class MessageBus
                     host.Heartbeat(Heartbeat);
                     host.OnRefreshConnectionFactory = async factory =>
                     {
+                        Secure(factory, builder.Configuration);
                         await AnswersAsync(
                             factory, context.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(MessageBus)),
                             context.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
@@ -81,7 +85,12 @@ public static partial class MessageBus
         ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
 
     /// <summary>Makes connections to the broker that no bus needs to know of.</summary>
-    public static ConnectionFactory Factory(IConfiguration configuration) => new() { Uri = Address(configuration), AutomaticRecoveryEnabled = false };
+    public static ConnectionFactory Factory(IConfiguration configuration)
+    {
+        var factory = new ConnectionFactory { Uri = Address(configuration), AutomaticRecoveryEnabled = false };
+        Secure(factory, configuration);
+        return factory;
+    }
 
     /// <summary>
     /// The ingestion queue as both sides declare it (RabbitMQ refuses a second declaration that differs). One hub node at a
@@ -100,6 +109,18 @@ public static partial class MessageBus
         queue.AutoDelete = false;
         queue.SetQueueArgument("x-queue-type", "quorum");
         queue.SetQueueArgument("x-delivery-limit", BusNames.DeliveryLimit);
+    }
+
+    // MassTransit by itself takes certificates of any issuer. Here the server's must be of an issuer that the machine trusts, or, when Tls:BusCa
+    // names some, of one of those; in either case it must be for this server.
+    private static void Secure(ConnectionFactory factory, IConfiguration configuration)
+    {
+        var address = Address(configuration);
+        if (address.Scheme != "amqps") return;
+        factory.Ssl = new SslOption(address.Host, enabled: true) { Version = SslProtocols.None, AcceptablePolicyErrors = SslPolicyErrors.None };
+        if (configuration["Tls:BusCa"] is not { Length: > 0 } file) return;
+        var ca = new TrustedCa(file);
+        factory.Ssl.CertificateValidationCallback = (_, certificate, chain, errors) => ca.HasIssuedToServer(certificate, chain, errors);
     }
 
     // No attempt is made before the broker takes connections: all endpoints and messages wait for this one, which says once why. It goes

@@ -51,6 +51,7 @@ internal static class Configuration
         }
 
         BusUsersAdmin.Add(builder);
+        RateLimits.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }
