@@ -32,6 +32,7 @@ builder.Services.AddOpenApi();
 
 var app = builder.Build();
 app.UseServiceDefaults();
+app.UseTokenRateLimit();
 app.UseAuthentication();
 app.UseRateLimiter();
 app.UseAuthorization();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Threading.RateLimiting;
+using Microsoft.AspNetCore.RateLimiting;
 
 namespace Intercommunalite.Hub.Access;
 
@@ -32,24 +33,45 @@ internal static class RateLimits
 
     public static void Add(WebApplicationBuilder builder)
     {
-        var options = builder.Configuration.GetSection("RateLimits").Get<RateLimitOptions>() ?? new RateLimitOptions();
+        var options = Options(builder.Configuration);
         builder.Services.AddRateLimiter(limiter =>
         {
             limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
-                context.Request.Path.StartsWithSegments("/health") ? RateLimitPartition.GetNoLimiter("health")
-                : context.Request.Path.StartsWithSegments("/connect") ? Bucket($"token {Address(context)}", options.TokensPerMinute, options.TokensPerMinute, s_minute)
+                context.Request.Path.StartsWithSegments("/health") || IsForToken(context) ? RateLimitPartition.GetNoLimiter("exempt")
                 : Bucket(Caller(context), options.RequestBurst, options.RequestsPerSecond, TimeSpan.FromSeconds(1)));
             limiter.AddPolicy(SignIn, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
-            limiter.OnRejected = async (rejected, _) =>
-            {
-                var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var told) ? Math.Max(1, (int)Math.Ceiling(told.TotalSeconds)) : 1;
-                rejected.HttpContext.Response.Headers.RetryAfter = wait.ToString(CultureInfo.InvariantCulture);
-                await TypedResults.Problem(
-                    title: "Too many requests",
-                    detail: $"This caller asks more often than it may. Send again after {wait} s; the administrator sets the rates (RateLimits__…).",
-                    statusCode: StatusCodes.Status429TooManyRequests).ExecuteAsync(rejected.HttpContext);
-            };
+            limiter.OnRejected = RejectAsync;
         });
+    }
+
+    /// <summary>
+    /// Limits requests for tokens, before the authentication, which answers those with a wrong secret by itself; all others after it, which
+    /// knows the caller: <c>UseRateLimiter</c>.
+    /// </summary>
+    public static WebApplication UseTokenRateLimit(this WebApplication app)
+    {
+        var options = Options(app.Configuration);
+        var limiter = new RateLimiterOptions
+        {
+            GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => Bucket(Address(context), options.TokensPerMinute, options.TokensPerMinute, s_minute)),
+            OnRejected = RejectAsync,
+        };
+        app.UseWhen(IsForToken, tokens => tokens.UseRateLimiter(limiter));
+        return app;
+    }
+
+    private static RateLimitOptions Options(IConfiguration configuration) => configuration.GetSection("RateLimits").Get<RateLimitOptions>() ?? new RateLimitOptions();
+
+    private static bool IsForToken(HttpContext context) => context.Request.Path.StartsWithSegments(TokenServer.Path);
+
+    private static async ValueTask RejectAsync(OnRejectedContext rejected, CancellationToken cancellation)
+    {
+        var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var told) ? Math.Max(1, (int)Math.Ceiling(told.TotalSeconds)) : 1;
+        rejected.HttpContext.Response.Headers.RetryAfter = wait.ToString(CultureInfo.InvariantCulture);
+        await TypedResults.Problem(
+            title: "Too many requests",
+            detail: $"This caller asks more often than it may. Send again after {wait} s; the administrator sets the rates (RateLimits__…).",
+            statusCode: StatusCodes.Status429TooManyRequests).ExecuteAsync(rejected.HttpContext);
     }
 
     private static RateLimitPartition<string> Bucket(string caller, int burst, int rate, TimeSpan period) =>
