@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Net.Http.Json;
 using static System.FormattableString;
 
-namespace Intercommunalite.Cli;
+namespace Intercommunalite.Cli.Access;
 
 /// <summary><c>interco access bus-users</c>: the broker users of connectors.</summary>
 internal static class BusUsers
@@ -33,7 +33,7 @@ internal static class BusUsers
         var command = new Command("list", "All of them, and how many messages of each were refused.");
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var all = await web.GetAsync<All>(parsed.GetRequiredValue(common.Hub), Path, cancellation);
             if (parsed.GetValue(common.Json))
             {
@@ -61,7 +61,7 @@ internal static class BusUsers
         var command = new Command("add", "Makes one, or gives it other communes. Its password is shown this once.") { name, communes, renew };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var made = await web.PostAsync<Made>(parsed.GetRequiredValue(common.Hub), Path, () => JsonContent.Create(new
             {
                 name = parsed.GetRequiredValue(name),
@@ -88,7 +88,7 @@ internal static class BusUsers
         var command = new Command("remove", "Takes its rights away, and closes its connections.") { name };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var removed = await web.DeleteAsync<Removed>(parsed.GetRequiredValue(common.Hub), $"{Path}/{Uri.EscapeDataString(parsed.GetRequiredValue(name))}", cancellation);
             if (parsed.GetValue(common.Json))
             {
