@@ -258,8 +258,6 @@ public sealed class BusUsersTests(FaultServers servers)
                 servers,
                 new Dictionary<string, string?>
                 {
-                    ["Access__TokenServer"] = "false",
-                    ["Access__Issuer"] = TestIssuer.Url.ToString().TrimEnd('/'),
                     ["ConnectionStrings__BusManagement"] = new UriBuilder(servers.RabbitMqManagement) { UserName = User(servers)[0], Password = User(servers)[1] }.Uri.ToString(),
                 },
                 Some.BretagneRomantique);
@@ -285,7 +283,7 @@ public sealed class BusUsersTests(FaultServers servers)
         public async Task<ServiceProcess> ConnectorAsync(string name, params string[] communes)
         {
             var settings = (await SetAsync(name, communes)).AsObject().ToDictionary(setting => setting.Key, setting => (string?)setting.Value);
-            settings["Access__Issuer"] = TestIssuer.Url.ToString().TrimEnd('/');
+            settings["Access__Issuer"] = TestIssuer.Url.ToString();
             settings["Connector__DataDirectory"] = Path.Combine(_data, name);
             var connector = new ServiceProcess(ServiceProcess.Built("Connector"), settings);
             await connector.StartAsync();

@@ -65,6 +65,9 @@ public sealed class ServiceProcess : IAsyncDisposable
     /// </summary>
     public Uri Address { get; }
 
+    /// <summary>All of its environment.</summary>
+    public IDictionary<string, string?> Environment => startInfo.Environment;
+
     /// <summary>Makes what asks for health at an address with TLS: it trusts the certificate, and shows one of its own where that is wanted.</summary>
     public Func<HttpMessageHandler>? Handler { get; init; }
 
