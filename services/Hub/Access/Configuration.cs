@@ -51,7 +51,6 @@ internal static class Configuration
             authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
-        BusUsersAdmin.Add(builder);
         RateLimits.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;

@@ -23,6 +23,7 @@ internal static class Configuration
         builder.Services.AddHostedService(services => services.GetRequiredService<JournalWatch>());
         builder.Services.AddSingleton<Quarantine>();
         builder.Services.AddSingleton<UndecipherableMessages>();
+        BusUsersAdmin.Add(builder);
         builder.Services.AddSingleton<Ingestion>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ingestion>());
         builder.Services.AddHealthChecks().AddCheck<IngestionHealth>("ingestion", tags: [Defaults.Ready]);
