@@ -27,7 +27,7 @@ internal static class Body
         catch (JsonException e)
         {
             // The path alone: the message may repeat a value.
-            return (null, Unprocessable(e.Path is { Length: > 0 } path ? path : "$", "not what this call takes: unknown, missing, of another kind or not JSON"));
+            return (null, Unprocessable(e.Path is { Length: > 2 } path ? path[2..] : "$", "not what this call takes: unknown, missing, of another kind or not JSON"));
         }
     }
 
