@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.Dashboard;
 using Intercommunalite.Hub.EventStore;
@@ -21,6 +22,7 @@ builder.AddCivilRecords();
 builder.AddSchools();
 builder.AddPayments();
 builder.AddOpenData();
+builder.AddAgreements();
 builder.AddFeeds();
 builder.AddDashboard();
 builder.Services.AddSingleton(TimeProvider.System);
@@ -36,7 +38,8 @@ app.MapGroup("/api/v1")
     .MapSchools()
     .MapPayments()
     .MapOpenData()
-    .MapReplay();
+    .MapReplay()
+    .MapAgreements();
 app.MapFeeds();
 app.MapDashboard();
 app.Run();
