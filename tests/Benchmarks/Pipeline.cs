@@ -31,6 +31,8 @@ internal sealed class Pipeline : IAsyncDisposable
         _hub = Service("Hub", new()
         {
             ["ConnectionStrings__Hub"] = database.ConnectionString,
+            ["ConnectionStrings__Keys"] = database.KeysConnectionString,
+            ["Privacy__MasterKey"] = TestDatabase.MasterKey,
             ["Hub__Territory"] = Workload.Territory.Siren,
             ["Hub__GrpcPort"] = $"{FreePorts.Take()}",
         });

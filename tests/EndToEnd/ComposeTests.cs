@@ -27,7 +27,7 @@ public sealed class ComposeTests
     public void Given_the_compose_file_Then_services_have_their_settings_and_the_connectors_together_serve_the_territory()
     {
         var hub = Environment("hub");
-        Assert.Superset(new HashSet<string> { "ConnectionStrings__Hub", "ConnectionStrings__Bus", "Hub__Territory", "Hub__GrpcPort" }, hub.Keys.ToHashSet());
+        Assert.Superset(new HashSet<string> { "ConnectionStrings__Hub", "ConnectionStrings__Keys", "Privacy__MasterKey", "ConnectionStrings__Bus", "Hub__Territory", "Hub__GrpcPort" }, hub.Keys.ToHashSet());
         var served = s_services.Keys.Where(name => name.StartsWith("connector", StringComparison.Ordinal)).SelectMany(name =>
         {
             var connector = Environment(name);

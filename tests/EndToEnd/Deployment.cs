@@ -40,6 +40,8 @@ internal sealed class Deployment : IAsyncDisposable
             return (new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
             {
                 ["ConnectionStrings__Hub"] = new NpgsqlConnectionStringBuilder(database.ConnectionString) { ApplicationName = name }.ConnectionString,
+                ["ConnectionStrings__Keys"] = database.KeysConnectionString,
+                ["Privacy__MasterKey"] = TestDatabase.MasterKey,
                 ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
                 ["Hub__Territory"] = siren,
                 ["Hub__GrpcPort"] = $"{port}",

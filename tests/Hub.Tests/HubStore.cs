@@ -57,6 +57,8 @@ public sealed class HubStore : IAsyncLifetime
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
         {
             ["ConnectionStrings:Hub"] = _database.ConnectionString,
+            ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
+            ["Privacy:MasterKey"] = TestDatabase.MasterKey,
             ["Hub:Territory"] = "243500733",
             ["Logging:LogLevel:Default"] = "None",
         });

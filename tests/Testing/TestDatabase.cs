@@ -3,8 +3,8 @@ using Npgsql;
 namespace Intercommunalite.Testing;
 
 /// <summary>
-/// A database of its own for one test class or one scenario, on the shared server. Disposing drops it, whoever is still
-/// connected.
+/// A database of its own for one test class or one scenario, on the shared server, and beside it one for the keys of personal
+/// data. Disposing drops both, whoever is still connected.
 /// </summary>
 public sealed class TestDatabase : IAsyncDisposable
 {
@@ -15,7 +15,13 @@ public sealed class TestDatabase : IAsyncDisposable
         this.administration = administration;
         Name = name;
         ConnectionString = new NpgsqlConnectionStringBuilder(administration) { Database = name }.ConnectionString;
+        KeysConnectionString = new NpgsqlConnectionStringBuilder(administration) { Database = KeysOf(name) }.ConnectionString;
     }
+
+    /// <summary>
+    /// A master key for all tests; see <c>Privacy__MasterKey</c>.
+    /// </summary>
+    public static string MasterKey { get; } = Convert.ToBase64String(Enumerable.Range(0, 32).Select(i => (byte)i).ToArray());
 
     /// <summary>
     /// The name of the database.
@@ -28,7 +34,12 @@ public sealed class TestDatabase : IAsyncDisposable
     public string ConnectionString { get; }
 
     /// <summary>
-    /// Creates an empty database.
+    /// Npgsql connection string of the keys' database, as its owner.
+    /// </summary>
+    public string KeysConnectionString { get; }
+
+    /// <summary>
+    /// Creates the databases, empty.
     /// </summary>
     /// <param name="server">Connection string of a role that may create databases; null for <see cref="TestServers.Postgres"/>.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
@@ -38,6 +49,7 @@ public sealed class TestDatabase : IAsyncDisposable
         var administration = new NpgsqlConnectionStringBuilder(server ?? TestServers.Postgres) { Pooling = false };
         var name = $"test_{Guid.NewGuid():N}";
         await Execute(administration.ConnectionString, $"CREATE DATABASE \"{name}\"", cancellationToken);
+        await Execute(administration.ConnectionString, $"CREATE DATABASE \"{KeysOf(name)}\"", cancellationToken);
 
         // The database itself is pooled as in production.
         administration.Pooling = true;
@@ -69,12 +81,18 @@ public sealed class TestDatabase : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        await using (var connection = new NpgsqlConnection(ConnectionString))
+        foreach (var pooled in (string[])[ConnectionString, KeysConnectionString])
+        {
+            await using var connection = new NpgsqlConnection(pooled);
             NpgsqlConnection.ClearPool(connection);
+        }
 
         var unpooled = new NpgsqlConnectionStringBuilder(administration) { Pooling = false }.ConnectionString;
         await Execute(unpooled, $"DROP DATABASE IF EXISTS \"{Name}\" WITH (FORCE)", CancellationToken.None);
+        await Execute(unpooled, $"DROP DATABASE IF EXISTS \"{KeysOf(Name)}\" WITH (FORCE)", CancellationToken.None);
     }
+
+    private static string KeysOf(string name) => $"{name}_keys";
 
     private static async Task Execute(string connectionString, string sql, CancellationToken cancellationToken)
     {

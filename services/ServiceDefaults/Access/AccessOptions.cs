@@ -1,7 +1,7 @@
 namespace Intercommunalite.ServiceDefaults.Access;
 
 /// <summary>Whose tokens are taken; section <c>Access</c>.</summary>
-public sealed class AccessOptions
+public sealed record AccessOptions
 {
     /// <summary>The issuer: an OpenID Connect provider's URL, as its tokens name it in <c>iss</c>.</summary>
     public string? Issuer { get; init; }
@@ -17,6 +17,9 @@ public sealed class AccessOptions
 
     /// <summary>Claim that holds the INSEE codes of communes, likewise.</summary>
     public string CommunesClaim { get; init; } = Caller.CommunesClaim;
+
+    /// <summary>Of a hub: whether it issues tokens itself. Set to false where another issuer does.</summary>
+    public bool TokenServer { get; init; } = true;
 
     /// <summary>The discovery document's address.</summary>
     /// <exception cref="InvalidOperationException">There is no issuer.</exception>
