@@ -8,7 +8,6 @@ using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Territory;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.AspNetCore.Mvc;
 using Microsoft.Net.Http.Headers;
 
 namespace Intercommunalite.Hub.Agreements;
@@ -19,8 +18,6 @@ namespace Intercommunalite.Hub.Agreements;
 /// </summary>
 internal static class AgreementsApi
 {
-    private const long LargestBody = 256 * 1024;
-
     public static void Map(RouteGroupBuilder api)
     {
         var agreements = api.MapGroup("agreements");
@@ -38,8 +35,8 @@ internal static class AgreementsApi
         Act("end", "EndAgreement", "Ends it for good: its feeds end within a second", (agreement, _, act) => Decide.End(agreement, act));
 
         void Act(string path, string name, string summary, Func<Agreement, ActRequest, Act, Decision> decide) => agreements.MapPost($"{{id}}/{path}", (
-                string id, JsonElement body, HttpContext context, AgreementStore store, TerritoryClock clock) => ActAsync(id, body, context, store, clock, decide))
-            .RequireAuthorization(Rules.ManageAgreements).WithMetadata(new RequestSizeLimitAttribute(LargestBody)).WithName(name).WithSummary(summary);
+                string id, HttpContext context, AgreementStore store, TerritoryClock clock) => ActAsync(id, context, store, clock, decide))
+            .RequireAuthorization(Rules.ManageAgreements).WithName(name).WithSummary(summary);
     }
 
     private static async Task<IResult> ListAsync(
@@ -64,9 +61,10 @@ internal static class AgreementsApi
         return Shown(context, agreement, clock.DayOf(time ?? clock.Now), isPartner: !MayReadAll(caller));
     }
 
-    private static async Task<IResult> PostAsync(JsonElement body, HttpContext context, AgreementStore store, Epci territory, TerritoryClock clock)
+    private static async Task<IResult> PostAsync(HttpContext context, AgreementStore store, Epci territory, TerritoryClock clock)
     {
-        if (!TryReadDraft(body, territory, out var draft, out var wrong)) return wrong!;
+        var (draft, wrong) = await ReadDraftAsync(context.Request, territory);
+        if (draft is null) return wrong!;
         var id = draft.Id?.ToString() ?? $"agreement-{RandomNumberGenerator.GetHexString(8, lowercase: true)}";
         var (agreement, refused) = await store.ChangeAsync(
             id, Caller.Of(context.User).Id, draft.Reason,
@@ -78,10 +76,11 @@ internal static class AgreementsApi
         return Shown(context, agreement!, clock.Today, isPartner: false);
     }
 
-    private static async Task<IResult> PutAsync(string id, JsonElement body, HttpContext context, AgreementStore store, Epci territory, TerritoryClock clock)
+    private static async Task<IResult> PutAsync(string id, HttpContext context, AgreementStore store, Epci territory, TerritoryClock clock)
     {
-        if (!TryReadDraft(body, territory, out var draft, out var wrong)) return wrong!;
-        if (draft.Id is { } named && named.ToString() != id) return Invalid([new("id", "the id in the address, or none, expected")]);
+        var (draft, wrong) = await ReadDraftAsync(context.Request, territory);
+        if (draft is null) return wrong!;
+        if (draft.Id is { } named && named.ToString() != id) return Body.Unprocessable("id", "the id in the address, or none, expected");
         if (context.Request.Headers.IfMatch.Count == 0)
         {
             return TypedResults.Problem(
@@ -94,9 +93,10 @@ internal static class AgreementsApi
     }
 
     private static async Task<IResult> ActAsync(
-        string id, JsonElement body, HttpContext context, AgreementStore store, TerritoryClock clock, Func<Agreement, ActRequest, Act, Decision> decide)
+        string id, HttpContext context, AgreementStore store, TerritoryClock clock, Func<Agreement, ActRequest, Act, Decision> decide)
     {
-        if (!EventReader.TryRead<ActRequest>(body, out var request, out var errors)) return Invalid(errors);
+        var (request, wrong) = await Body.ReadAsync<ActRequest>(context.Request);
+        if (request is null) return wrong!;
         return await ChangeAsync(id, context, store, clock, request.Reason, (agreement, act) => decide(agreement, request, act));
     }
 
@@ -125,11 +125,12 @@ internal static class AgreementsApi
         return refused is null ? Shown(context, agreement, clock.Today, isPartner: false) : Refused(refused);
     }
 
-    private static bool TryReadDraft(JsonElement body, Epci territory, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out DraftRequest? draft, out IResult? wrong)
+    private static async Task<(DraftRequest? Draft, ProblemHttpResult? Wrong)> ReadDraftAsync(HttpRequest request, Epci territory)
     {
-        var errors = EventReader.TryRead(body, out draft, out var form) ? [.. draft.Terms.Check(territory).Select(error => error with { Field = $"terms.{error.Field}" })] : form;
-        wrong = errors.Count == 0 ? null : Invalid(errors);
-        return wrong is null;
+        var (draft, wrong) = await Body.ReadAsync<DraftRequest>(request);
+        if (draft is null) return (null, wrong);
+        var errors = draft.Terms.Check(territory).Select(error => error with { Field = $"terms.{error.Field}" }).ToList();
+        return errors.Count == 0 ? (draft, null) : (null, Body.Unprocessable(errors));
     }
 
     private static bool Matches(HttpRequest request, Agreement agreement) =>
@@ -164,12 +165,6 @@ internal static class AgreementsApi
         title: "No such agreement", detail: "There is no agreement of this id that you may read.", statusCode: StatusCodes.Status404NotFound);
 
     private static ProblemHttpResult Refused(string why) => TypedResults.Problem(title: "Not done", detail: why, statusCode: StatusCodes.Status409Conflict);
-
-    private static ProblemHttpResult Invalid(IReadOnlyList<FieldError> errors) => TypedResults.Problem(
-        title: "Not accepted",
-        detail: "Nothing was changed. Correct the fields named.",
-        statusCode: StatusCodes.Status422UnprocessableEntity,
-        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field, reason = error.Reason }) });
 
     /// <summary>What is posted to draft an agreement.</summary>
     /// <param name="Terms">Its terms.</param>

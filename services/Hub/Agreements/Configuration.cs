@@ -11,12 +11,15 @@ internal static class Configuration
         builder.Services.ConfigureMarten((services, options) => options.Storage.ExtendedSchemaObjects.AddRange(services.GetRequiredService<AgreementStore>().Schema));
         builder.Services.AddSingleton<AgreementsInForce>();
         builder.Services.AddHostedService(services => services.GetRequiredService<AgreementsInForce>());
+        // The register is a page of its own, without the dashboard.
+        builder.Services.AddRazorComponents();
         return builder;
     }
 
     public static RouteGroupBuilder MapAgreements(this RouteGroupBuilder api)
     {
         AgreementsApi.Map(api);
+        RegisterApi.Map(api);
         return api;
     }
 }

@@ -1,8 +1,8 @@
-using System.Globalization;
 using System.Security.Claims;
 using Grpc.Core;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults.Access;
@@ -24,9 +24,9 @@ internal sealed class FeedAccess
     private const string WhatToDo = "GET /api/v1/agreements lists yours; ask the territory's administrator.";
 
     private readonly AgreementsInForce _inForce;
-    private readonly TimeProvider _time;
+    private readonly CurrentRights _rights;
+    private readonly ClaimsPrincipal _user;
     private readonly Caller _caller;
-    private readonly DateTimeOffset _expires;
     private readonly Filter _filter;
     private string _agreement;
     private Allowed? _last;
@@ -36,14 +36,12 @@ internal sealed class FeedAccess
     /// <param name="agreement">The agreement named, or empty.</param>
     /// <param name="filter">What is asked for.</param>
     /// <param name="inForce">The agreements.</param>
-    /// <param name="time">The clock.</param>
+    /// <param name="rights">What clients may be by now.</param>
     /// <exception cref="RpcException">The filter has a wrong form.</exception>
-    public FeedAccess(ClaimsPrincipal user, string agreement, Filter? filter, AgreementsInForce inForce, TimeProvider time)
+    public FeedAccess(ClaimsPrincipal user, string agreement, Filter? filter, AgreementsInForce inForce, CurrentRights rights)
     {
-        (_inForce, _time, _agreement, _filter) = (inForce, time, agreement, filter ?? new Filter());
+        (_inForce, _rights, _user, _agreement, _filter) = (inForce, rights, user, agreement, filter ?? new Filter());
         _caller = Caller.Of(user);
-        _expires = long.TryParse(user.FindFirstValue("exp"), NumberStyles.None, CultureInfo.InvariantCulture, out var seconds)
-            ? DateTimeOffset.FromUnixTimeSeconds(seconds) : DateTimeOffset.MaxValue;
         if (!_filter.Types_.All(type => TypePattern.TryParse(type, out _))) throw Error(StatusCode.InvalidArgument, $"filter.types: {TypePattern.Form}.");
         if (!_filter.Communes.All(commune => CommuneCode.TryParse(commune, out _))) throw Error(StatusCode.InvalidArgument, "filter.communes: INSEE commune codes expected.");
     }
@@ -56,9 +54,10 @@ internal sealed class FeedAccess
 
     /// <summary>What may be read now.</summary>
     /// <exception cref="RpcException">Nothing may: the status says why, and what to do.</exception>
-    public Allowed Now()
+    public async ValueTask<Allowed> NowAsync(CancellationToken cancellation)
     {
-        if (_time.GetUtcNow() >= _expires) throw Error(StatusCode.Unauthenticated, "The token has expired. Get a new one and go on from the last cursor.");
+        if (!await _rights.StillHoldAsync(_user, cancellation))
+            throw Error(StatusCode.Unauthenticated, "The token has expired, or the client was suspended. Get a new token and go on from the last cursor.");
         if (_agreement.Length == 0 && _caller.Is(Roles.Administrator)) return _last ??= new(AskedTypes(), AskedCommunes(), null);
         if (!_inForce.IsCurrent) throw Error(StatusCode.Unavailable, "The agreements in force cannot be looked up now. Try again.");
         var (agreement, last) = (Find(), _last);

@@ -16,7 +16,7 @@ namespace Intercommunalite.Hub.Feeds;
 /// page is made.
 /// </summary>
 [Authorize(Policy = Rules.ReadFeed)]
-internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, TimeProvider time) : Feed.FeedBase
+internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights) : Feed.FeedBase
 {
     private const int PageSize = 500;
     private const int MaxLimit = 1000;
@@ -28,9 +28,9 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         if (request.Limit is < 0 or > MaxLimit) throw Invalid($"limit: 1 to {MaxLimit} expected.");
         var after = Position(request.Cursor);
         var access = Access(request.Agreement, request.Filter, context);
-        access.Now();
+        await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
-        var page = await PageAsync(after, access.Now(), request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        var page = await PageAsync(after, await access.NowAsync(context.CancellationToken), request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
 
@@ -39,7 +39,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     {
         var after = Position(request.Cursor);
         var access = Access(request.Agreement, request.Filter, context);
-        access.Now();
+        await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
         await using var watch = new Watch(access, context.GetHttpContext());
         bool? caughtUp = null;
@@ -48,7 +48,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
             while (true)
             {
                 var moved = positions.Moved;
-                var page = await PageAsync(after, access.Now(), PageSize, context.CancellationToken);
+                var page = await PageAsync(after, await access.NowAsync(context.CancellationToken), PageSize, context.CancellationToken);
                 if (caughtUp == true && !page.CaughtUp)
                     await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
                 foreach (var item in page.Events)
@@ -74,7 +74,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     }
 
     private FeedAccess Access(string agreement, Filter? filter, ServerCallContext context) =>
-        new(context.GetHttpContext().User, agreement, filter, agreements, time);
+        new(context.GetHttpContext().User, agreement, filter, agreements, rights);
 
     // A cursor ahead of the store comes from another store, or from before a restore: waiting there would pass over events in silence.
     private async Task CheckAsync(long after, CancellationToken cancellation)

@@ -48,12 +48,17 @@ internal sealed class Watch : IAsyncDisposable
             try
             {
                 var changed = access.Changed;
-                access.Now();
+                await access.NowAsync(_done.Token);
                 await Task.WhenAny(changed, Task.Delay(s_look, _done.Token));
             }
-            catch (RpcException over)
+            catch (OperationCanceledException) when (_done.IsCancellationRequested)
             {
-                _over.SetResult(over);
+                return;
+            }
+            catch (Exception e)
+            {
+                // What cannot be checked may not go on either.
+                _over.SetResult(e as RpcException ?? new RpcException(new Status(StatusCode.Unavailable, "It cannot be checked now what you may read. Try again.")));
                 await Task.Delay(s_patience, _done.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 if (!_done.IsCancellationRequested) connection.Abort();
                 return;
