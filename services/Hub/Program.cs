@@ -1,4 +1,6 @@
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.Dashboard;
 using Intercommunalite.Hub.EventStore;
@@ -16,6 +18,8 @@ var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults("hub");
 builder.AddTerritory();
 builder.AddEventStore();
+builder.AddAccess();
+builder.AddAudit();
 builder.AddPrivacy();
 builder.AddIngestion();
 builder.AddCivilRecords();
@@ -30,8 +34,12 @@ builder.Services.AddOpenApi();
 
 var app = builder.Build();
 app.UseServiceDefaults();
-app.MapOpenApi();
+app.UseAuthentication();
+app.UseAuthorization();
+app.MapOpenApi().AllowAnonymous();
 app.MapGroup("/api/v1")
+    .MapAccess()
+    .MapAudit()
     .MapTerritory()
     .MapIngestion()
     .MapCivilRecords()
@@ -40,6 +48,7 @@ app.MapGroup("/api/v1")
     .MapOpenData()
     .MapReplay()
     .MapAgreements();
+app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();
 app.Run();

@@ -1,11 +1,9 @@
+using System.Security.Claims;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
-using Microsoft.AspNetCore.DataProtection;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.IdentityModel.Tokens;
 using Npgsql;
-using System.Security.Claims;
 
 namespace Intercommunalite.Hub.Access;
 
@@ -46,8 +44,7 @@ internal static class Configuration
         }
         else
         {
-            builder.Services.AddSingleton(_ => new KeptDocuments(Path.Combine(builder.Environment.ContentRootPath, "issuer")));
-            authentication.AddBearer(options, new KeptDocuments(Path.Combine(Path.GetTempPath(), "x")));
+            authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
         builder.Services.AddAuthorization(Rules.Add);
@@ -59,6 +56,13 @@ internal static class Configuration
         ClientsAdmin.Map(api);
         Bootstrap.Map(api);
         return api;
+    }
+
+    /// <summary>Where tokens are asked for, unless another issuer does that.</summary>
+    public static WebApplication MapTokenServer(this WebApplication app)
+    {
+        if (app.Services.GetRequiredService<AccessOptions>().TokenServer) TokenServer.Map(app);
+        return app;
     }
 
     // The token proves who it is; what it may do is asked of the store, which knows better.

@@ -9,7 +9,7 @@ namespace Intercommunalite.Hub.Access;
 /// The keys of the token server, derived from the master key: every node has the same, and nothing more must be kept. While the master
 /// key is being changed, tokens signed with the old one are still taken.
 /// </summary>
-internal sealed class TokenKeys(MasterKey master)
+internal sealed class TokenKeys(IKeyWrapping master)
 {
     // Order of the curve P-256 (FIPS 186-5, D.1.2.3).
     private static readonly BigInteger s_order = new(Convert.FromHexString("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551"), isUnsigned: true, isBigEndian: true);

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Security.Claims;
 using System.Text.Json;
-using Intercommunalite.Hub.Privacy;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore;
 using Microsoft.AspNetCore.Authentication;
@@ -18,7 +17,7 @@ namespace Intercommunalite.Hub.Access;
 /// </summary>
 internal static class TokenServer
 {
-    /// <summary>How long a token lives. Rights that change meanwhile hold at once at the hub: see <see cref="Clients"/>.</summary>
+    /// <summary>How long a token lives. Rights that change meanwhile hold at once at the hub: see <see cref="CurrentRights"/>.</summary>
     public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(10);
 
     /// <summary>Where tokens are asked for.</summary>

@@ -22,7 +22,7 @@ internal sealed record AgreementResumed(string By, DateTimeOffset At, string? Wh
 internal sealed record AgreementEnded(string By, DateTimeOffset At, string? Why = null) : AgreementEvent(By, At, Why);
 
 /// <summary>Where an agreement is in its life.</summary>
-internal enum AgreementState
+public enum AgreementState
 {
     /// <summary>Never put into force yet.</summary>
     Draft,

@@ -16,7 +16,7 @@ namespace Intercommunalite.Hub.Agreements;
 /// <param name="On">The day of which it is.</param>
 /// <param name="Activities">What is done with personal data.</param>
 /// <param name="Recipients">Who gets data, by which agreement: those in force, suspended or ended; drafts give nobody anything.</param>
-internal sealed record Register(
+public sealed record Register(
     string Territory, string Siren, string? Contact, string? DataProtectionOfficer, DateOnly On, IReadOnlyList<Activity> Activities, IReadOnlyList<Recipient> Recipients)
 {
     private const string Prefix = "fr.intercommunalite.";
@@ -38,7 +38,7 @@ internal sealed record Register(
     public const string Transfers = "Le hub ne transfère rien hors de l’Union européenne ; le lieu de traitement de chaque destinataire relève de sa convention.";
 
     /// <summary>Makes the register of a day.</summary>
-    public static Register Of(Epci territory, string? contact, string? officer, DateOnly on, IReadOnlyCollection<Agreement> agreements)
+    internal static Register Of(Epci territory, string? contact, string? officer, DateOnly on, IReadOnlyCollection<Agreement> agreements)
     {
         var shown = agreements.Where(agreement => agreement.Terms is not null).ToList();
         return new(
@@ -64,7 +64,7 @@ internal sealed record Register(
 }
 
 /// <summary>A category of persons, and the categories of their data.</summary>
-internal sealed record PersonsAndData(string Persons, IReadOnlyList<string> Data)
+public sealed record PersonsAndData(string Persons, IReadOnlyList<string> Data)
 {
     /// <summary>In a line.</summary>
     public override string ToString() => $"{Persons} : {string.Join(", ", Data)}";
@@ -76,7 +76,7 @@ internal sealed record PersonsAndData(string Persons, IReadOnlyList<string> Data
 /// <param name="LegalGround">On what ground.</param>
 /// <param name="Records">What is kept.</param>
 /// <param name="Recipients">Ids of the agreements in force that give some of it to partners.</param>
-internal sealed record Activity(string Name, string Purpose, string LegalGround, IReadOnlyList<RecordKept> Records, IReadOnlyList<string> Recipients)
+public sealed record Activity(string Name, string Purpose, string LegalGround, IReadOnlyList<RecordKept> Records, IReadOnlyList<string> Recipients)
 {
     /// <summary>The hub's own: who came in, and what they did.</summary>
     public static Activity Access { get; } = new(
@@ -90,7 +90,7 @@ internal sealed record Activity(string Name, string Purpose, string LegalGround,
         ],
         []);
 
-    public static Activity Of(string domain, IReadOnlyList<EventType> types, IReadOnlyList<Agreement> agreements, DateOnly on)
+    internal static Activity Of(string domain, IReadOnlyList<EventType> types, IReadOnlyList<Agreement> agreements, DateOnly on)
     {
         var (name, purpose, ground) = RegisterFrench.Domains[domain];
         var names = types.Select(type => type.Name).ToFrozenSet(StringComparer.Ordinal);
@@ -113,7 +113,7 @@ internal sealed record Activity(string Name, string Purpose, string LegalGround,
 /// <param name="Source">Where it comes from.</param>
 /// <param name="Persons">Whose data, and which.</param>
 /// <param name="Retention">How long.</param>
-internal sealed record RecordKept(string Name, string Source, IReadOnlyList<PersonsAndData> Persons, string Retention);
+public sealed record RecordKept(string Name, string Source, IReadOnlyList<PersonsAndData> Persons, string Retention);
 
 /// <summary>Who gets data by an agreement.</summary>
 /// <param name="Id">The agreement.</param>
@@ -128,7 +128,7 @@ internal sealed record RecordKept(string Name, string Source, IReadOnlyList<Pers
 /// <param name="Deliberation">Reference of the deliberation.</param>
 /// <param name="Communes">Communes whose data it is.</param>
 /// <param name="Shared">What is given.</param>
-internal sealed record Recipient(
+public sealed record Recipient(
     string Id, string Title, AgreementState State, string Partner, string? Contact, string Purpose, string LegalGround, DateOnly From, DateOnly? To, string? Deliberation,
     IReadOnlyList<string> Communes, IReadOnlyList<SharedWith> Shared)
 {
@@ -138,7 +138,7 @@ internal sealed record Recipient(
     /// <summary>From when to when.</summary>
     public string Period => To is { } last ? $"du {Register.Day(From)} au {Register.Day(last)}" : $"à partir du {Register.Day(From)}";
 
-    public static Recipient Of(Agreement agreement, Epci territory, DateOnly on)
+    internal static Recipient Of(Agreement agreement, Epci territory, DateOnly on)
     {
         var terms = agreement.Terms!;
         return new(
@@ -159,4 +159,4 @@ internal sealed record Recipient(
 /// <param name="Name">The type of event.</param>
 /// <param name="Facts">Fields of facts.</param>
 /// <param name="Persons">Whose data, and which.</param>
-internal sealed record SharedWith(string Name, IReadOnlyList<string> Facts, IReadOnlyList<PersonsAndData> Persons);
+public sealed record SharedWith(string Name, IReadOnlyList<string> Facts, IReadOnlyList<PersonsAndData> Persons);

@@ -5,7 +5,6 @@ using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.EventStore;
-using Microsoft.AspNetCore.Authorization;
 using Npgsql;
 using NpgsqlTypes;
 
@@ -15,7 +14,6 @@ namespace Intercommunalite.Hub.Feeds;
 /// The feed of events over gRPC, in the order of the store, never beyond its high-water mark: of it, what the caller may have when each
 /// page is made.
 /// </summary>
-[Authorize(Policy = Rules.ReadFeed)]
 internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights) : Feed.FeedBase
 {
     private const int PageSize = 500;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Intercommunalite.Hub.Privacy;
 
@@ -18,6 +19,13 @@ internal interface IKeyWrapping
 
     /// <summary>Whether a key is wrapped with the newest master key.</summary>
     bool IsNewest(ReadOnlySpan<byte> wrapped);
+
+    /// <summary>
+    /// Secrets for a purpose, always the same: one for each master key, the newest first (HKDF, RFC 5869; a service may compute a MAC).
+    /// </summary>
+    /// <param name="purpose">What they are for; another purpose gets others.</param>
+    /// <param name="length">Their length in bytes.</param>
+    IReadOnlyList<byte[]> Derive(string purpose, int length);
 }
 
 /// <summary>
@@ -92,6 +100,10 @@ internal sealed class MasterKey : IKeyWrapping
 
     /// <inheritdoc/>
     public bool IsNewest(ReadOnlySpan<byte> wrapped) => wrapped.Length > HeaderLength && wrapped[0] == Version && wrapped.Slice(1, IdLength).SequenceEqual(_keys[0].Id);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<byte[]> Derive(string purpose, int length) =>
+        [.. _keys.Select(key => HKDF.DeriveKey(HashAlgorithmName.SHA256, key.Key, length, info: Encoding.UTF8.GetBytes(purpose)))];
 
     private static (byte[] Id, byte[] Key) Read(string line, int index, string setting)
     {

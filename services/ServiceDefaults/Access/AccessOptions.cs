@@ -9,6 +9,9 @@ public sealed record AccessOptions
     /// <summary>Where the issuer's discovery document is; without it, below <see cref="Issuer"/>. It must name the same issuer.</summary>
     public string? MetadataAddress { get; init; }
 
+    /// <summary>Folder in which the issuer's discovery document and keys are kept for a start without it.</summary>
+    public string? KeptIn { get; init; }
+
     /// <summary>What tokens must be meant for (<c>aud</c>).</summary>
     public string Audience { get; init; } = "intercommunalite";
 
