@@ -45,6 +45,16 @@ public sealed class HubStore : IAsyncLifetime
 
     internal string ConnectionString => _database.ConnectionString;
 
+    /// <summary>The settings of a hub on this store.</summary>
+    internal IReadOnlyDictionary<string, string?> Settings => new Dictionary<string, string?>
+    {
+        ["ConnectionStrings:Hub"] = _database.ConnectionString,
+        ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
+        ["Privacy:MasterKey"] = TestDatabase.MasterKey,
+        ["Hub:Territory"] = "243500733",
+        ["Logging:LogLevel:Default"] = "None",
+    };
+
     /// <summary>The journals by way of other connections.</summary>
     internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>());
 
@@ -54,14 +64,7 @@ public sealed class HubStore : IAsyncLifetime
     {
         _database = await TestDatabase.CreateAsync();
         var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
-        {
-            ["ConnectionStrings:Hub"] = _database.ConnectionString,
-            ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
-            ["Privacy:MasterKey"] = TestDatabase.MasterKey,
-            ["Hub:Territory"] = "243500733",
-            ["Logging:LogLevel:Default"] = "None",
-        });
+        builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         _hub = builder.Build();

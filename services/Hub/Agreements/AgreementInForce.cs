@@ -14,7 +14,7 @@ internal sealed class AgreementInForce
     public AgreementInForce(Agreement agreement)
     {
         _agreement = agreement;
-        _types = Terms.Events.SelectMany(shared => shared.Types.Select(type => (type, shared)))
+        _types = Terms.Events.SelectMany(shared => shared.EventTypes().Select(type => (type, shared)))
             // The catalogue may have got a type since that falls under two entries: nobody has said which of them holds for it.
             .GroupBy(pair => pair.type, pair => pair.shared).Where(entries => entries.Count() == 1)
             .ToFrozenDictionary(entries => entries.Key.Name, entries => new Shared(entries.Key, entries.Single()), StringComparer.Ordinal);

@@ -84,12 +84,12 @@ internal sealed record Partner(string Name, IReadOnlyList<string> Clients, strin
 internal sealed record SharedEvents(string Type, IReadOnlyList<string>? Data = null, IReadOnlyList<string>? Personal = null)
 {
     /// <summary>The types of the catalogue that are meant.</summary>
-    public IEnumerable<EventType> Types => TypePattern.Types(Type);
+    public IEnumerable<EventType> EventTypes() => TypePattern.Types(Type);
 
     internal IEnumerable<FieldError> Check(string field, HashSet<EventType> named)
     {
         var errors = new List<FieldError>();
-        var types = Types.ToList();
+        var types = EventTypes().ToList();
         if (!TypePattern.TryParse(Type, out _)) errors.Add(new($"{field}.type", TypePattern.Form));
         else if (types.Count == 0) errors.Add(new($"{field}.type", "no type of the catalogue is called so"));
         foreach (var twice in types.Where(type => !named.Add(type))) errors.Add(new($"{field}.type", $"{twice.Name} is under another entry already"));

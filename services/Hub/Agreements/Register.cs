@@ -102,7 +102,7 @@ public sealed record Activity(string Name, string Purpose, string LegalGround, I
                     type.Personal is { } retention ? $"{retention.Months} mois à compter de l’événement" : "pas de données personnelles")),
             ],
             [
-                .. agreements.Where(agreement => agreement.IsInForceOn(on) && agreement.Terms!.Events.SelectMany(shared => shared.Types).Any(type => names.Contains(type.Name)))
+                .. agreements.Where(agreement => agreement.IsInForceOn(on) && agreement.Terms!.Events.SelectMany(shared => shared.EventTypes()).Any(type => names.Contains(type.Name)))
                     .Select(agreement => agreement.Id),
             ]);
     }
@@ -147,7 +147,7 @@ public sealed record Recipient(
                 ? ["toutes les communes"]
                 : [.. terms.Communes.Select(code => territory.Member(CommuneCode.Parse(code)) is { } commune ? $"{commune.Name} ({code})" : code)],
             [
-                .. terms.Events.SelectMany(shared => shared.Types.Select(type => new SharedWith(
+                .. terms.Events.SelectMany(shared => shared.EventTypes().Select(type => new SharedWith(
                     Register.Name(type),
                     shared.Data is null ? ["tous"] : [.. shared.Data.Intersect(ContractFields.Data(type))],
                     Register.Categories((shared.Personal ?? []).Intersect(ContractFields.Personal(type)))))),

@@ -5,7 +5,7 @@ namespace Intercommunalite.Hub.Agreements;
 /// <summary>The register as Markdown.</summary>
 internal static class RegisterText
 {
-    private const string Special = @"\`*_{}[]<>#|~!";
+    private const string Special = @"\`*_{}[]#|~!";
 
     /// <summary>Writes it.</summary>
     public static string Of(Register register)
@@ -67,7 +67,7 @@ internal static class RegisterText
         foreach (var c in value)
         {
             if (Special.Contains(c, StringComparison.Ordinal)) plain.Append('\\');
-            plain.Append(c);
+            plain.Append(c switch { '<' => "&lt;", '>' => "&gt;", '&' => "&amp;", _ => c.ToString() });
         }
 
         return plain.ToString();
