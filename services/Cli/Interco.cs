@@ -57,6 +57,7 @@ internal static class Interco
             FeedReading.Command(options, terminal, time),
             Projections.Command(options, terminal, time),
             Quarantine.Command(options, terminal, time),
+            Access.Access.Command(options, terminal),
             Simulation.Command(options, terminal, time),
         };
     }
