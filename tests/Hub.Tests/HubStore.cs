@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Ingestion;
@@ -65,7 +66,7 @@ public sealed class HubStore : IAsyncLifetime
         _database = await TestDatabase.CreateAsync();
         var builder = WebApplication.CreateBuilder();
         builder.Configuration.AddInMemoryCollection(Settings);
-        builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);

@@ -2,12 +2,17 @@ using System.CommandLine;
 
 namespace Intercommunalite.Cli.Access;
 
-/// <summary><c>interco access</c>: who may have what.</summary>
+/// <summary><c>interco access</c>: who may do what, and who did what.</summary>
 internal static class Access
 {
-    public static Command Command(CommonOptions common, Terminal terminal) => new("access", "Who may have what: agreements with partners, the register of processing.")
+    internal const string Path = "/api/v1/access";
+
+    public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time) => new("access", "Who may do what, and who did what.")
     {
+        Bootstrap.Command(common, terminal, time),
+        Clients.Command(common, terminal),
         Agreements.Command(common, terminal),
         Register.Command(common, terminal),
+        Audit.Command(common, terminal),
     };
 }

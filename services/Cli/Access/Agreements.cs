@@ -42,7 +42,7 @@ internal static class Agreements
         var command = new Command("list", "The agreements; with --as-of, those that were in force then.") { asOf };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var all = await web.GetAsync<All>(parsed.GetRequiredValue(common.Hub), $"{Path}{Query(parsed.GetValue(asOf))}", cancellation);
             if (parsed.GetValue(common.Json))
             {
@@ -66,7 +66,7 @@ internal static class Agreements
         var command = new Command("show", "One of them: its terms, and what happened to it.") { id, asOf };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var agreement = await web.GetAsync<Agreement>(parsed.GetRequiredValue(common.Hub), At(parsed.GetRequiredValue(id), Query(parsed.GetValue(asOf))), cancellation);
             if (parsed.GetValue(common.Json))
             {
@@ -90,7 +90,7 @@ internal static class Agreements
         var command = new Command("versions", "Its versions: when each was drafted and put into force.") { id, number };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var agreement = await web.GetAsync<Agreement>(parsed.GetRequiredValue(common.Hub), At(parsed.GetRequiredValue(id)), cancellation);
             if (parsed.GetValue(number) is { } wanted)
             {
@@ -120,7 +120,7 @@ internal static class Agreements
         var command = new Command("draft", "Drafts an agreement, or a new version of one.") { file };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var hub = parsed.GetRequiredValue(common.Hub);
             var drafted = Read(parsed.GetRequiredValue(file));
             var id = drafted["id"] is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
@@ -144,7 +144,7 @@ internal static class Agreements
         if (withVersion) command.Options.Add(number);
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var body = new JsonObject { ["reason"] = parsed.GetRequiredValue(reason) };
             if (withVersion && parsed.GetValue(number) is { } version) body["version"] = version;
             var agreement = await web.PostAsync<Agreement>(parsed.GetRequiredValue(common.Hub), At(parsed.GetRequiredValue(id), $"/{act}"), () => JsonContent.Create(body), cancellation);

@@ -17,7 +17,7 @@ internal static class Register
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var hub = parsed.GetRequiredValue(common.Hub);
             if (parsed.GetValue(file) is { } saved)
             {

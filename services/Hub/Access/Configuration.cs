@@ -25,6 +25,9 @@ internal static class Configuration
             await scope.ServiceProvider.GetRequiredService<AccessDatabase>().Database.MigrateAsync(cancellation);
         }));
 
+        // What fails is thrown, and told by whoever catches it.
+        builder.Logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None);
+
         var authentication = builder.Services.AddAuthentication(JwtBearerDefaults.AuthenticationScheme);
         if (options.TokenServer)
         {
