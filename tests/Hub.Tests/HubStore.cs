@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Ingestion;
@@ -46,7 +47,7 @@ public sealed class HubStore : IAsyncLifetime
     internal string ConnectionString => _database.ConnectionString;
 
     /// <summary>The journals by way of other connections.</summary>
-    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>());
+    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>(), _hub.Services.GetRequiredService<PersonalDataStore>());
 
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
 
@@ -63,11 +64,12 @@ public sealed class HubStore : IAsyncLifetime
             ["Logging:LogLevel:Default"] = "None",
         });
         builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange([.. Journals.Schema(), AuditLog.Schema()]));
+        builder.Services.AddSingleton<AuditLog>().AddSingleton(TimeProvider.System);
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
-        Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
-        Quarantine = new Quarantine(Database, Journals, TimeProvider.System);
+        Journals = In(Database);
+        Quarantine = new Quarantine(Database, Journals, _hub.Services.GetRequiredService<PersonalDataStore>(), _hub.Services.GetRequiredService<KeyVault>(), TimeProvider.System);
     }
 
     public async Task DisposeAsync()

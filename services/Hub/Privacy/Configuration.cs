@@ -1,4 +1,5 @@
 using Marten;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Privacy;
 
@@ -8,8 +9,23 @@ internal static class Configuration
     /// <exception cref="InvalidOperationException">A setting is missing or wrong.</exception>
     public static WebApplicationBuilder AddPrivacy(this WebApplicationBuilder builder)
     {
+        var keys = builder.Configuration.GetConnectionString("Keys")
+            ?? throw new InvalidOperationException(
+                "The setting ConnectionStrings:Keys (a PostgreSQL connection string, of another database than the hub's) is missing: give it as the environment variable ConnectionStrings__Keys.");
+        if (IsSame(keys, builder.Configuration.GetConnectionString("Hub")))
+            throw new InvalidOperationException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none.");
         builder.Services.AddSingleton<IKeyWrapping>(MasterKey.Read(builder.Configuration));
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.Add(PersonalDataStore.Schema()));
+        builder.Services.AddSingleton(services => new KeyVault(keys, services.GetRequiredService<IKeyWrapping>()));
+        builder.Services.AddSingleton<PersonalDataStore>();
+        builder.Services.AddSingleton<Forgetting>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Forgetting>());
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange([PersonalDataStore.Schema(), .. Forgetting.Schema()]));
         return builder;
+    }
+
+    private static bool IsSame(string keys, string? hub)
+    {
+        var (one, other) = (new NpgsqlConnectionStringBuilder(keys), new NpgsqlConnectionStringBuilder(hub));
+        return (one.Host, one.Port, one.Database) == (other.Host, other.Port, other.Database);
     }
 }
