@@ -107,7 +107,6 @@ internal static class FirstNames
         command.Parameters.Add(new() { Value = year.ToString() });
         command.Parameters.Add(new() { Value = communes });
         command.Parameters.Add(new() { Value = now.ToUniversalTime() });
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
         var (position, births, rows, others) = (0L, new List<Births>(), new List<PersonalRow>(), 0L);
         await using (var reader = await command.ExecuteReaderAsync(cancellation))
         {

@@ -14,7 +14,8 @@ internal static class Configuration
                 "The setting ConnectionStrings:Keys (a PostgreSQL connection string, of another database than the hub's) is missing: give it as the environment variable ConnectionStrings__Keys.");
         if (IsSame(keys, builder.Configuration.GetConnectionString("Hub")))
             throw new InvalidOperationException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none.");
-        builder.Services.AddSingleton<IKeyWrapping>(MasterKey.Read(builder.Configuration));
+        var master = MasterKey.Read(builder.Configuration);
+        builder.Services.AddSingleton(master).AddSingleton<IKeyWrapping>(master);
         builder.Services.AddSingleton(services => new KeyVault(keys, services.GetRequiredService<IKeyWrapping>()));
         builder.Services.AddSingleton<PersonalDataStore>();
         builder.Services.AddSingleton<Forgetting>();

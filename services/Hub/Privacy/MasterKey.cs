@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Intercommunalite.Hub.Privacy;
 
@@ -18,6 +19,11 @@ internal interface IKeyWrapping
 
     /// <summary>Whether a key is wrapped with the newest master key.</summary>
     bool IsNewest(ReadOnlySpan<byte> wrapped);
+
+    /// <summary>Keys for a purpose, the same on every node and after every start: one of each master key, the newest first.</summary>
+    /// <param name="purpose">Says what for; another one gives other keys.</param>
+    /// <param name="length">Bytes of each.</param>
+    IReadOnlyList<byte[]> Derive(string purpose, int length);
 }
 
 /// <summary>
@@ -92,6 +98,10 @@ internal sealed class MasterKey : IKeyWrapping
 
     /// <inheritdoc/>
     public bool IsNewest(ReadOnlySpan<byte> wrapped) => wrapped.Length > HeaderLength && wrapped[0] == Version && wrapped.Slice(1, IdLength).SequenceEqual(_keys[0].Id);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<byte[]> Derive(string purpose, int length) =>
+        [.. _keys.Select(master => HKDF.DeriveKey(HashAlgorithmName.SHA256, master.Key, length, info: Encoding.UTF8.GetBytes(purpose)))];
 
     private static (byte[] Id, byte[] Key) Read(string line, int index, string setting)
     {
