@@ -36,7 +36,8 @@ app.MapGroup("/api/v1")
     .MapSchools()
     .MapPayments()
     .MapOpenData()
-    .MapReplay();
+    .MapReplay()
+    .MapPrivacy();
 app.MapFeeds();
 app.MapDashboard();
 app.Run();

@@ -1,11 +1,15 @@
+using System.Security.Claims;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.OpenData;
 using Intercommunalite.Hub.Payments;
+using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Replay;
 using Intercommunalite.Hub.Schools;
 using Intercommunalite.ServiceDefaults;
+using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -43,9 +47,15 @@ internal sealed class HubServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
-            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now));
+            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now))
+            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>());
         var app = builder.Build();
         app.UseServiceDefaults();
+        app.Use((context, next) =>
+        {
+            context.User = new(new ClaimsIdentity([new("sub", "caller"), .. Roles.All.Select(role => new Claim(Caller.RolesClaim, role))], "test"));
+            return next(context);
+        });
         app.MapGroup("/api/v1").MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
         await app.StartAsync();
         return new HubServer(app, now);

@@ -1,3 +1,4 @@
+using Intercommunalite.ServiceDefaults;
 using Marten;
 using Npgsql;
 
@@ -20,8 +21,21 @@ internal static class Configuration
         builder.Services.AddSingleton<PersonalDataStore>();
         builder.Services.AddSingleton<Forgetting>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Forgetting>());
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange([PersonalDataStore.Schema(), .. Forgetting.Schema()]));
+        builder.Services.AddSingleton<Disclosures>().AddSingleton<PersonFiles>().AddSingleton<PersonSearch>().AddSingleton<Rights>();
+        var expiry = builder.Configuration.GetSection("Privacy").Get<ExpiryOptions>() ?? new ExpiryOptions();
+        if (expiry.RetentionHour is < 0 or > 23) throw new InvalidOperationException("Privacy:RetentionHour must be an hour of the day, 0 to 23.");
+        builder.Services.AddSingleton(expiry).AddSingleton<Expiry>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Expiry>());
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(
+            [PersonalDataStore.Schema(), .. Forgetting.Schema(), .. Rights.Schema(), Disclosures.Schema(), Expiry.Schema()]));
+        builder.Services.AddHealthChecks().AddCheck<KeyVaultHealth>("keys", tags: [Defaults.Ready]);
         return builder;
+    }
+
+    public static RouteGroupBuilder MapPrivacy(this RouteGroupBuilder api)
+    {
+        RightsApi.Map(api);
+        return api;
     }
 
     private static bool IsSame(string keys, string? hub)

@@ -99,7 +99,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
             main ??= key;
             rows.Add(new(
                 read.EventId, part.Path, key.Id, read.Envelope.Source.Commune.ToString(), read.Type.Name, until,
-                Sealed.Seal(key.Key, part.Json, Place(read.EventId, part.Path))));
+                Seal(key, read.EventId, part.Path, part.Json)));
         }
 
         return new(rows, [.. contents.Select((content, index) => (others[next + index].Id, Sealed.Seal(others[next + index].Key, content, [])))]);
@@ -129,7 +129,14 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
     /// <param name="parameters">Its parameters.</param>
     public async Task<IReadOnlyList<PersonalRow>> RowsAsync(string condition, CancellationToken cancellation, params object[] parameters)
     {
-        await using var command = database.CreateCommand($"SELECT {Columns} FROM privacy.personal_data WHERE {condition}");
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        return await RowsAsync(connection, condition, cancellation, parameters);
+    }
+
+    /// <summary>The same on a connection, in the transaction that it is in.</summary>
+    public static async Task<IReadOnlyList<PersonalRow>> RowsAsync(NpgsqlConnection connection, string condition, CancellationToken cancellation, params object[] parameters)
+    {
+        await using var command = new NpgsqlCommand($"SELECT {Columns} FROM privacy.personal_data WHERE {condition}", connection);
         foreach (var value in parameters) command.Parameters.Add(new() { Value = value });
         var rows = new List<PersonalRow>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
@@ -137,10 +144,15 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
         return rows;
     }
 
-    /// <summary>Encrypts a part anew in its place, with the key that it had.</summary>
-    /// <returns>False when the key is gone.</returns>
-    public async Task<byte[]?> SealAgainAsync(PersonalRow row, byte[] content, CancellationToken cancellation) =>
-        (await vault.FindAsync([row.Person], cancellation)).TryGetValue(row.Person, out var key) ? Sealed.Seal(key, content, Place(row.EventId, row.Path)) : null;
+    /// <summary>The key of a pseudonym's person, or of a person of one event alone, for a part to be encrypted in the connection's transaction.</summary>
+    public async Task<DataKey> KeyAsync(NpgsqlConnection connection, Guid? pseudonym, CancellationToken cancellation)
+    {
+        var (byPseudonym, more) = await KeysAsync(connection, pseudonym is { } known ? [known] : [], pseudonym is null ? 1 : 0, cancellation);
+        return pseudonym is { } mine ? byPseudonym[mine] : more[0];
+    }
+
+    /// <summary>Encrypts a part for its place.</summary>
+    public static byte[] Seal(DataKey key, Guid eventId, string path, byte[] content) => Sealed.Seal(key.Key, content, Place(eventId, path));
 
     /// <summary>Encrypts content that is of no event with a key of its own.</summary>
     public async Task<(Guid Key, byte[] Content)> SealAsync(byte[] content, CancellationToken cancellation)
