@@ -1,3 +1,4 @@
+using Intercommunalite.Connector.Access;
 using Intercommunalite.Connector.Formats;
 using Intercommunalite.Connector.Forwarding;
 using Intercommunalite.Connector.Intake;
@@ -8,6 +9,7 @@ var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults("connector");
 builder.Services.AddSingleton(TimeProvider.System);
 builder.Services.AddOpenApi();
+builder.AddAccess();
 builder.AddIntake();
 builder.AddFormats();
 builder.AddJournal();
@@ -15,8 +17,10 @@ builder.AddForwarding();
 
 var app = builder.Build();
 app.UseServiceDefaults();
+app.UseAuthentication();
+app.UseAuthorization();
 app.UseRateLimiter();
-app.MapOpenApi();
+app.MapOpenApi().AllowAnonymous();
 app.MapIntake();
 app.MapFormats();
 app.Run();

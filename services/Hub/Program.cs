@@ -1,3 +1,5 @@
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.Dashboard;
 using Intercommunalite.Hub.EventStore;
@@ -15,6 +17,8 @@ var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults("hub");
 builder.AddTerritory();
 builder.AddEventStore();
+builder.AddAccess();
+builder.AddAudit();
 builder.AddPrivacy();
 builder.AddIngestion();
 builder.AddCivilRecords();
@@ -28,16 +32,21 @@ builder.Services.AddOpenApi();
 
 var app = builder.Build();
 app.UseServiceDefaults();
-app.MapOpenApi();
+app.UseAuthentication();
+app.UseAuthorization();
+app.MapOpenApi().AllowAnonymous();
 app.MapGroup("/api/v1")
+    .MapAccess()
+    .MapAudit()
+    .MapPrivacy()
     .MapTerritory()
     .MapIngestion()
     .MapCivilRecords()
     .MapSchools()
     .MapPayments()
     .MapOpenData()
-    .MapReplay()
-    .MapPrivacy();
+    .MapReplay();
+app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();
 app.Run();

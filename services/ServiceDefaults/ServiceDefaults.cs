@@ -30,7 +30,15 @@ public static class Defaults
     {
         builder.Services.AddHealthChecks();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = context =>
-            context.ProblemDetails.Extensions.Remove("exception"));
+        {
+            context.ProblemDetails.Extensions.Remove("exception");
+            context.ProblemDetails.Detail ??= context.ProblemDetails.Status switch
+            {
+                StatusCodes.Status401Unauthorized => "A valid token is required (Authorization: Bearer …): of this hub's issuer, for this audience, not expired, of a client that is not suspended.",
+                StatusCodes.Status403Forbidden => "The token is valid, but what it allows does not reach this. Ask the administrator of the hub.",
+                _ => null,
+            };
+        });
         builder.Services.ConfigureHttpJsonOptions(options => options.SerializerOptions.MaxDepth = 32);
         builder.Logging.AddSimpleConsole(options =>
         {
@@ -75,8 +83,8 @@ public static class Defaults
             },
         });
         app.UseStatusCodePages();
-        app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false, ResponseWriter = WriteHealthAsync });
-        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = check => check.Tags.Contains(Ready), ResponseWriter = WriteHealthAsync });
+        app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false, ResponseWriter = WriteHealthAsync }).AllowAnonymous();
+        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = check => check.Tags.Contains(Ready), ResponseWriter = WriteHealthAsync }).AllowAnonymous();
         return app;
     }
 

@@ -63,9 +63,9 @@ public sealed class HubStore : IAsyncLifetime
             ["Hub:Territory"] = "243500733",
             ["Logging:LogLevel:Default"] = "None",
         });
-        builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange([.. Journals.Schema(), AuditLog.Schema()]));
-        builder.Services.AddSingleton<AuditLog>().AddSingleton(TimeProvider.System);
+        builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.AddSingleton(TimeProvider.System);
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
         Journals = In(Database);

@@ -1,3 +1,4 @@
+using Intercommunalite.Connector.Access;
 using Intercommunalite.Connector.Intake;
 using Microsoft.AspNetCore.Mvc;
 
@@ -47,18 +48,18 @@ internal static class Formats
     public static void MapFormats(this IEndpointRouteBuilder app)
     {
         var sizeLimit = new RequestSizeLimitAttribute(app.ServiceProvider.GetRequiredService<FormatsOptions>().MaxFileBytes);
-        app.MapPost("/communes/{code}/files/{format}", PostFile.OfCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
-        app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
-        app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune);
-        app.MapGet("/imports/{id:guid}", ShowImport.OfAny);
-        app.MapGet("/communes/{code}/imports/held", ShowImport.HeldOfCommune);
-        app.MapGet("/imports/held", ShowImport.HeldOfAny);
-        app.MapPost("/communes/{code}/imports/{id:guid}/confirmation", DecideImport.ConfirmOfCommune);
-        app.MapPost("/imports/{id:guid}/confirmation", DecideImport.ConfirmOfAny);
-        app.MapDelete("/communes/{code}/imports/{id:guid}", DecideImport.DiscardOfCommune);
-        app.MapDelete("/imports/{id:guid}", DecideImport.DiscardOfAny);
-        app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune);
-        app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny);
+        app.MapPost("/communes/{code}/files/{format}", PostFile.OfCommuneAsync).RequireAuthorization(Rules.Serve).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
+        app.MapPost("/files/{format}", PostFile.OfAnyCommuneAsync).RequireAuthorization(Rules.ServeAll).RequireRateLimiting(RequestRate.Policy).WithMetadata(sizeLimit);
+        app.MapGet("/communes/{code}/imports/{id:guid}", ShowImport.OfCommune).RequireAuthorization(Rules.Watch);
+        app.MapGet("/imports/{id:guid}", ShowImport.OfAny).RequireAuthorization(Rules.WatchAll);
+        app.MapGet("/communes/{code}/imports/held", ShowImport.HeldOfCommune).RequireAuthorization(Rules.Watch);
+        app.MapGet("/imports/held", ShowImport.HeldOfAny).RequireAuthorization(Rules.WatchAll);
+        app.MapPost("/communes/{code}/imports/{id:guid}/confirmation", DecideImport.ConfirmOfCommune).RequireAuthorization(Rules.Serve);
+        app.MapPost("/imports/{id:guid}/confirmation", DecideImport.ConfirmOfAny).RequireAuthorization(Rules.ServeAll);
+        app.MapDelete("/communes/{code}/imports/{id:guid}", DecideImport.DiscardOfCommune).RequireAuthorization(Rules.Serve);
+        app.MapDelete("/imports/{id:guid}", DecideImport.DiscardOfAny).RequireAuthorization(Rules.ServeAll);
+        app.MapGet("/communes/{code}/imports/{id:guid}/rejects", ShowImport.RejectsOfCommune).RequireAuthorization(Rules.Watch);
+        app.MapGet("/imports/{id:guid}/rejects", ShowImport.RejectsOfAny).RequireAuthorization(Rules.WatchAll);
         PayFip.PayFipCallback.Map(app);
     }
 }

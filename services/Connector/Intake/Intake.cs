@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Intercommunalite.Connector.Access;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
@@ -49,11 +50,12 @@ internal static partial class Intake
 
     public static void MapIntake(this IEndpointRouteBuilder app)
     {
-        app.MapGet("/communes", (Journals journals) => new { communes = journals.All.Select(journal => journal.Commune.ToString()) });
+        app.MapGet("/communes", (Journals journals) => new { communes = journals.All.Select(journal => journal.Commune.ToString()) }).RequireAuthorization(Rules.Known);
         app.MapPost("/communes/{code}/events", PostAsync)
+            .RequireAuthorization(Rules.Serve)
             .RequireRateLimiting(RequestRate.Policy)
             .WithMetadata(new RequestSizeLimitAttribute(app.ServiceProvider.GetRequiredService<IntakeOptions>().MaxRequestBytes));
-        app.MapGet("/communes/{code}/journal", Status);
+        app.MapGet("/communes/{code}/journal", Status).RequireAuthorization(Rules.Watch);
     }
 
     /// <summary>The journal of a commune in a path, or a 404 that says which communes are served.</summary>

@@ -1,5 +1,7 @@
 using Intercommunalite.ServiceDefaults.Access;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Intercommunalite.Hub.Access;
 
@@ -52,11 +54,20 @@ internal static class Rules
         (ManageAgreements, [Roles.Administrator]),
     ];
 
+    /// <summary>403 for an agent of a commune who asks for more than one of its own; null when the caller may.</summary>
+    public static ProblemHttpResult? OfOwnCommuneOnly(Caller caller, string? commune) =>
+        caller.Is(Roles.EpciAgent, Roles.Administrator) || (commune is not null && caller.Communes.Contains(commune)) ? null : TypedResults.Problem(
+            title: "Not yours", detail: $"commune: one of {string.Join(", ", caller.Communes.Order(StringComparer.Ordinal))} expected.", statusCode: StatusCodes.Status403Forbidden);
+
     /// <summary>Registers them, and refuses what states none.</summary>
     public static void Add(AuthorizationOptions options)
     {
-        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => policy.RequireAuthenticatedUser().RequireClaim(Caller.RolesClaim, roles));
-        options.AddPolicy(Known, policy => policy.RequireAuthenticatedUser());
+        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => OfTokens(policy).RequireClaim(Caller.RolesClaim, roles));
+        options.AddPolicy(Known, policy => OfTokens(policy));
         options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
     }
+
+    // Calls take tokens alone: a browser's cookie, which goes along wherever the browser is led, opens none of them.
+    private static AuthorizationPolicyBuilder OfTokens(AuthorizationPolicyBuilder policy) =>
+        policy.AddAuthenticationSchemes(JwtBearerDefaults.AuthenticationScheme).RequireAuthenticatedUser();
 }

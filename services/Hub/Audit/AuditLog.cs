@@ -110,7 +110,16 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider clock)
         return new(seq, previous, null);
     }
 
-    /// <summary>Its table, which refuses to be changed.</summary>
+    /// <summary>
+    /// SQL by which the table refuses to be changed: against mistakes. Who owns the database can take it away; the chain shows what was
+    /// done then.
+    /// </summary>
+    public const string Guard = """
+        CREATE OR REPLACE FUNCTION audit.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the audit is only ever added to'; END $$;
+        CREATE OR REPLACE TRIGGER only_added BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.entry FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse();
+        """;
+
+    /// <summary>Its table.</summary>
     public static Table Schema()
     {
         var table = new Table("audit.entry");

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
 
@@ -9,6 +10,7 @@ namespace Intercommunalite.Hub.CivilRecords;
 internal static class Indicators
 {
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("civil-records/indicators", QueryAsync)
+        .RequireAuthorization(Rules.ReadFigures)
         .WithName("CivilRecordIndicators")
         .WithSummary("Births, recognitions, marriages, PACS, deaths and changes of name of the territory's communes");
 

@@ -24,7 +24,7 @@ internal static class Configuration
     {
         app.UseAntiforgery();
         app.Use(SpeakFrench);
-        app.MapStaticAssets();
+        app.MapStaticAssets().AllowAnonymous();
         // Framing is refused by the pages' own policy: PageHeaders.
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(options => options.ContentSecurityFrameAncestorsPolicy = null);
         return app;

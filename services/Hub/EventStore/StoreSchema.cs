@@ -12,7 +12,8 @@ namespace Intercommunalite.Hub.EventStore;
 /// Brings the database's schema up to date at the start, as soon as the database answers; whatever needs the tables waits on
 /// <see cref="Applied"/>. A schema that is as this version made it is not looked through again.
 /// </summary>
-internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource database, ILogger<StoreSchema> logger) : BackgroundService, IHealthCheck
+internal sealed partial class StoreSchema(
+    IDocumentStore store, NpgsqlDataSource database, IEnumerable<SchemaPart> parts, IServiceProvider services, ILogger<StoreSchema> logger) : BackgroundService, IHealthCheck
 {
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
@@ -43,6 +44,7 @@ internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource
             try
             {
                 await ApplyAsync(store, database, stoppingToken);
+                foreach (var part in parts) await part.ApplyAsync(services, stoppingToken);
                 _applied.SetResult();
                 return;
             }
@@ -77,3 +79,7 @@ internal sealed partial class StoreSchema(IDocumentStore store, NpgsqlDataSource
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database's schema could not be brought up to date yet: {Reason}")]
     private partial void LogUnavailable(string reason);
 }
+
+/// <summary>Tables of a room that are not Marten's to make; brought up to date after these.</summary>
+/// <param name="ApplyAsync">Makes or changes them where they are not as this version needs them; several nodes may do so at once.</param>
+internal sealed record SchemaPart(Func<IServiceProvider, CancellationToken, Task> ApplyAsync);

@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.Access;
 using Intercommunalite.ServiceDefaults;
 
 namespace Intercommunalite.Hub.Feeds;
@@ -16,9 +17,10 @@ internal static class Configuration
 
     public static WebApplication MapFeeds(this WebApplication app)
     {
-        app.MapGrpcService<FeedService>();
-        app.MapGrpcHealthChecksService();
-        app.MapGrpcReflectionService();
+        app.MapGrpcService<FeedService>().RequireAuthorization(Rules.ReadFeed);
+        app.MapGrpcHealthChecksService().AllowAnonymous();
+        // The contract is public.
+        app.MapGrpcReflectionService().AllowAnonymous();
         return app;
     }
 

@@ -1,6 +1,8 @@
 using System.Runtime.ExceptionServices;
 using Intercommunalite.Contracts.Bus;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.ServiceDefaults;
+using Intercommunalite.ServiceDefaults.Access;
 using Marten;
 using MassTransit;
 
@@ -45,11 +47,15 @@ internal static class Configuration
 
     public static RouteGroupBuilder MapIngestion(this RouteGroupBuilder api)
     {
-        api.MapGet("ingestion", async (JournalWatch watch, EventStore.Positions positions, CancellationToken cancellation) =>
+        api.MapGet("ingestion", async (HttpContext context, JournalWatch watch, EventStore.Positions positions, CancellationToken cancellation) =>
             {
                 var (items, neverSent) = await watch.LookAsync(cancellation);
+                var caller = Caller.Of(context.User);
+                if (!caller.Is(Roles.EpciAgent, Roles.Administrator))
+                    (items, neverSent) = ([.. items.Where(item => caller.Communes.Contains(item.Commune))], [.. neverSent.Where(caller.Communes.Contains)]);
                 return new { position = positions.HighWater, items, neverSent };
             })
+            .RequireAuthorization(Rules.WatchIngestion)
             .WithName("Ingestion").WithSummary("How far the hub has each commune's journals, what to look at, and who never sent anything");
         return api.MapQuarantine();
     }

@@ -1,13 +1,15 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
 using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Intercommunalite.Hub.Ingestion;
 
 /// <summary>
-/// <c>admin/quarantine</c>: lists, shows, retries and discards what the hub did not accept. Until access control is there, no
+/// <c>admin/quarantine</c>: lists, shows, retries and discards what the hub did not accept. No
 /// call gives out what may name a person: lists hold no content, an event is shown as <see cref="ShownEvent"/> lets it be, a
 /// message only as its size and SHA-256.
 /// </summary>
@@ -19,19 +21,19 @@ internal static class QuarantineAdmin
     public static RouteGroupBuilder MapQuarantine(this RouteGroupBuilder api)
     {
         api.MapGet("admin/quarantine", ListAsync)
-            .WithName("Quarantine")
+            .RequireAuthorization(Rules.Administer).WithName("Quarantine")
             .WithSummary("What is in quarantine (or was: state=retried|discarded|all), by arrival; next is the after of the next page, or null");
         api.MapGet("admin/quarantine/reasons", async (Quarantine quarantine, CancellationToken cancellation) =>
                 new { items = await quarantine.ReasonsAsync(cancellation) })
-            .WithName("QuarantineReasons").WithSummary("How many are in quarantine, by reason and commune");
+            .RequireAuthorization(Rules.Administer).WithName("QuarantineReasons").WithSummary("How many are in quarantine, by reason and commune");
         api.MapGet("admin/quarantine/{id:long}", ShowAsync)
-            .WithName("QuarantineItem").WithSummary("One of them; of its event, no value that may name a person");
+            .RequireAuthorization(Rules.Administer).WithName("QuarantineItem").WithSummary("One of them; of its event, no value that may name a person");
         api.MapPost("admin/quarantine/{id:long}/retry", RetryAsync)
-            .WithName("RetryQuarantined").WithSummary("Checks an event again and stores it, after all that is in the store by now");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry").WithName("RetryQuarantined").WithSummary("Checks an event again and stores it, after all that is in the store by now");
         api.MapPost("admin/quarantine/retry", RetryAllAsync)
-            .WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry-all").WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
         api.MapPost("admin/quarantine/{id:long}/discard", DiscardAsync)
-            .WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.discard").WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
         return api;
     }
 

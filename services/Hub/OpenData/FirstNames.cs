@@ -6,6 +6,7 @@ using System.Text.RegularExpressions;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Privacy;
@@ -49,6 +50,7 @@ internal static class FirstNames
         """;
 
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("open-data/first-names", QueryAsync)
+        .RequireAuthorization(Rules.PublishOpenData)
         .WithName("OpenDataFirstNames")
         .WithSummary("First names of new-borns by commune of registration and sex, as open data: CSV in the SCDL schema \"prénoms des nouveau-nés\"")
         .WithDescription("""
@@ -77,6 +79,7 @@ internal static class FirstNames
     {
         if (!PartialDate.TryParse(year, out var born) || born.Month is not null) return Query.Problem("year", "a year YYYY expected");
         if (Query.Check(null, null, commune, territory, out var problem) is false) return problem!;
+        if (Rules.OfOwnCommuneOnly(Caller.Of(context.User), commune) is { } forbidden) return forbidden;
         if (threshold < options.MinOccurrences)
             return Query.Problem("threshold", $"{options.MinOccurrences} or more expected. A name that occurs less often may single out a child; only the setting OpenData:MinOccurrences can allow it");
         if (await HubPosition.TooEarlyAsync(context, Projection, minPosition) is { } early) return early;

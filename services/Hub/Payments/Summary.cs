@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
 
@@ -9,6 +10,7 @@ namespace Intercommunalite.Hub.Payments;
 internal static class Summary
 {
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("payments/summary", QueryAsync)
+        .RequireAuthorization(Rules.ReadFigures)
         .WithName("PaymentsSummary")
         .WithSummary("Money issued, reduced, collected, refunded and outstanding: euro cents as JSON, euros as CSV");
 

@@ -20,9 +20,11 @@ internal interface IKeyWrapping
     /// <summary>Whether a key is wrapped with the newest master key.</summary>
     bool IsNewest(ReadOnlySpan<byte> wrapped);
 
-    /// <summary>Keys for a purpose, the same on every node and after every start: one of each master key, the newest first.</summary>
-    /// <param name="purpose">Says what for; another one gives other keys.</param>
-    /// <param name="length">Bytes of each.</param>
+    /// <summary>
+    /// Secrets for a purpose, always the same: one for each master key, the newest first (HKDF, RFC 5869; a service may compute a MAC).
+    /// </summary>
+    /// <param name="purpose">What they are for; another purpose gets others.</param>
+    /// <param name="length">Their length in bytes.</param>
     IReadOnlyList<byte[]> Derive(string purpose, int length);
 }
 
@@ -101,7 +103,7 @@ internal sealed class MasterKey : IKeyWrapping
 
     /// <inheritdoc/>
     public IReadOnlyList<byte[]> Derive(string purpose, int length) =>
-        [.. _keys.Select(master => HKDF.DeriveKey(HashAlgorithmName.SHA256, master.Key, length, info: Encoding.UTF8.GetBytes(purpose)))];
+        [.. _keys.Select(key => HKDF.DeriveKey(HashAlgorithmName.SHA256, key.Key, length, info: Encoding.UTF8.GetBytes(purpose)))];
 
     private static (byte[] Id, byte[] Key) Read(string line, int index, string setting)
     {

@@ -4,6 +4,8 @@ using System.Globalization;
 using System.IO.Pipelines;
 using System.Text.Json;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
 
@@ -32,6 +34,7 @@ internal static partial class EventsExport
         """;
 
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("admin/events", ExportAsync)
+        .RequireAuthorization(Rules.Administer).Audit("events.export")
         .WithName("EventsExport")
         .WithSummary("The events of a period as cloudevents-jsonl: one CloudEvent a line, in the order of the store, without personal data")
         .WithDescription("""

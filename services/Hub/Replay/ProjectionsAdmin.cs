@@ -1,3 +1,5 @@
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
@@ -11,9 +13,9 @@ internal static class ProjectionsAdmin
     {
         api.MapGet("admin/projections", async (ProjectionStates states, CancellationToken cancellation) =>
                 new { items = await DescribeAsync(states, cancellation) })
-            .WithName("Projections").WithSummary("Every projection: its position, lag and state");
-        api.MapGet("admin/projections/{name}", OneAsync).WithName("Projection").WithSummary("One projection, with the progress of its last rebuild");
-        api.MapPost("admin/projections/{name}/rebuild", RebuildAsync).WithName("RebuildProjection").WithSummary("Builds a projection anew from all events");
+            .RequireAuthorization(Rules.Administer).WithName("Projections").WithSummary("Every projection: its position, lag and state");
+        api.MapGet("admin/projections/{name}", OneAsync).RequireAuthorization(Rules.Administer).WithName("Projection").WithSummary("One projection, with the progress of its last rebuild");
+        api.MapPost("admin/projections/{name}/rebuild", RebuildAsync).RequireAuthorization(Rules.Administer).Audit("projection.rebuild").WithName("RebuildProjection").WithSummary("Builds a projection anew from all events");
         EventsExport.Map(api);
         return api;
     }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Intercommunalite.Contracts.Schools;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
 
@@ -12,6 +13,7 @@ namespace Intercommunalite.Hub.Schools;
 internal static class Rolls
 {
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("schools/rolls", QueryAsync)
+        .RequireAuthorization(Rules.ReadFigures)
         .WithName("SchoolRolls")
         .WithSummary("Pupils by school, level and school year, and how many of them live outside the school's commune");
 

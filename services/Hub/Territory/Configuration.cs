@@ -1,4 +1,5 @@
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.ServiceDefaults;
 
 namespace Intercommunalite.Hub.Territory;
@@ -22,7 +23,7 @@ internal static class Configuration
             territory.Name,
             territory.Kind,
             communes = territory.Communes.Select(commune => new { code = commune.Code.ToString(), commune.Name, commune.Population }),
-        }).WithName("Territory").WithSummary("The territory and its communes");
+        }).RequireAuthorization(Rules.Known).WithName("Territory").WithSummary("The territory and its communes");
         return api;
     }
 }

@@ -52,7 +52,8 @@ public static class Bearer
 
             bearer.TokenValidationParameters = new TokenValidationParameters
             {
-                ValidIssuer = options.Issuer,
+                // OpenIddict, as others, ends an issuer without a path in a slash (RFC 3986, 6.2.3 holds both for the same).
+                ValidIssuers = options.Issuer is { } issuer ? [issuer, issuer.TrimEnd('/'), $"{issuer.TrimEnd('/')}/"] : null,
                 ValidAudience = options.Audience,
                 ValidAlgorithms = s_algorithms,
                 NameClaimType = "name",

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Intercommunalite.Connector.Access;
 using Intercommunalite.Connector.Intake;
 using Intercommunalite.Connector.Journal;
 using Intercommunalite.Contracts;
@@ -9,7 +10,7 @@ namespace Intercommunalite.Connector.Formats.PayFip;
 
 /// <summary>
 /// Where the payment page, or the front office behind it, answers: <c>POST /communes/{code}/payfip</c> with form fields or JSON, and
-/// <c>GET</c> with a query string, as older TIPI does. 200 once the answer is on disk; PayFiP sends it again until then.
+/// <c>GET</c> with a query string, as older TIPI does; with a token, or with the key of <c>Formats:PayFipKey</c> behind the path. 200 once the answer is on disk; PayFiP sends it again until then.
 /// </summary>
 /// <remarks>
 /// The query string may hold the payer's e-mail address. Neither this nor what is around it writes addresses of requests: see
@@ -23,8 +24,12 @@ internal static partial class PayFipCallback
 
     public static void Map(IEndpointRouteBuilder app)
     {
-        app.MapPost("/communes/{code}/payfip", PostAsync).RequireRateLimiting(RequestRate.Policy).WithMetadata(new RequestSizeLimitAttribute(MaxBytes));
-        app.MapGet("/communes/{code}/payfip", GetAsync).RequireRateLimiting(RequestRate.Policy);
+        // The payment page has no token: it is given an address that only it and the commune know.
+        foreach (var (path, rule) in (ReadOnlySpan<(string, string)>)[("/communes/{code}/payfip", Rules.Serve), ("/communes/{code}/payfip/{key}", Rules.Notify)])
+        {
+            app.MapPost(path, PostAsync).RequireAuthorization(rule).RequireRateLimiting(RequestRate.Policy).WithMetadata(new RequestSizeLimitAttribute(MaxBytes));
+            app.MapGet(path, GetAsync).RequireAuthorization(rule).RequireRateLimiting(RequestRate.Policy);
+        }
     }
 
     private static async Task<IResult> PostAsync(

@@ -1,0 +1,45 @@
+using System.Text.Json;
+using Intercommunalite.Contracts;
+using Microsoft.AspNetCore.Http.HttpResults;
+
+namespace Intercommunalite.Hub.Access;
+
+/// <summary>
+/// Reads the JSON body of an administrative call strictly: a member that the call does not know is refused, since somebody relies on
+/// it, or tries to set what is not theirs to set.
+/// </summary>
+internal static class Body
+{
+    private const long MaxBytes = 256 * 1024;
+
+    /// <summary>The body, or the problem with it.</summary>
+    public static async Task<(T? Value, ProblemHttpResult? Problem)> ReadAsync<T>(HttpRequest request)
+        where T : class
+    {
+        if (request.ContentLength > MaxBytes) return (null, Wrong(StatusCodes.Status413PayloadTooLarge, "Body too long", $"{MaxBytes / 1024} KiB at most."));
+        if (!request.HasJsonContentType()) return (null, Wrong(StatusCodes.Status415UnsupportedMediaType, "Content type not supported", "Send application/json."));
+        try
+        {
+            return await JsonSerializer.DeserializeAsync<T>(request.Body, ContractJson.Options, request.HttpContext.RequestAborted) is { } value
+                ? (value, null)
+                : (null, Unprocessable("$", "an object expected"));
+        }
+        catch (JsonException e)
+        {
+            // The path alone: the message may repeat a value.
+            return (null, Unprocessable(e.Path is { Length: > 0 } path ? path : "$", "not what this call takes: unknown, missing, of another kind or not JSON"));
+        }
+    }
+
+    /// <summary>422, naming a field.</summary>
+    public static ProblemHttpResult Unprocessable(string field, string reason) => Unprocessable([new(field, reason)]);
+
+    /// <summary>422, naming fields.</summary>
+    public static ProblemHttpResult Unprocessable(IReadOnlyList<FieldError> errors) => TypedResults.Problem(
+        title: "Not taken",
+        detail: "Nothing was changed. Correct the fields named in errors and send the whole again.",
+        statusCode: StatusCodes.Status422UnprocessableEntity,
+        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field, reason = error.Reason }) });
+
+    private static ProblemHttpResult Wrong(int status, string title, string detail) => TypedResults.Problem(title: title, detail: detail, statusCode: status);
+}

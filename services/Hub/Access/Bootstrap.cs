@@ -1,0 +1,67 @@
+using System.Security.Cryptography;
+using System.Text;
+using Intercommunalite.Hub.Audit;
+using Intercommunalite.ServiceDefaults.Access;
+using Npgsql;
+using OpenIddict.Abstractions;
+
+namespace Intercommunalite.Hub.Access;
+
+/// <summary>What makes the first administrator.</summary>
+/// <param name="Secret">Content of the file of the setting <c>Access:BootstrapSecretFile</c>.</param>
+internal sealed record BootstrapRequest(string Secret);
+
+/// <summary>
+/// The first administrator, made by whoever can read a file on the hub's host; once there is one, only administrators make others.
+/// </summary>
+internal static class Bootstrap
+{
+    /// <summary>The client that is made.</summary>
+    public const string ClientId = "first-administrator";
+
+    private const int MinSecretLength = 16;
+    private const long Lock = 0x1C0_B007;
+
+    public static void Map(IEndpointRouteBuilder api) => api.MapPost("access/bootstrap", CreateAsync)
+        .AllowAnonymous()
+        .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
+
+    private static async Task<IResult> CreateAsync(
+        HttpContext context, IConfiguration configuration, NpgsqlDataSource database, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
+    {
+        var (asked, problem) = await Body.ReadAsync<BootstrapRequest>(context.Request);
+        if (asked is null) return problem!;
+        if (!IsRight(asked.Secret, configuration["Access:BootstrapSecretFile"]))
+        {
+            return TypedResults.Problem(
+                title: "Not the secret", detail: "The secret is the content of the file of the setting Access:BootstrapSecretFile, 16 characters or more.",
+                statusCode: StatusCodes.Status403Forbidden);
+        }
+
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        await using (var one = new NpgsqlCommand($"SELECT pg_advisory_xact_lock({Lock})", connection)) await one.ExecuteNonQueryAsync(cancellation);
+        await foreach (var application in applications.ListAsync(cancellationToken: cancellation))
+        {
+            if (Client.Of(await applications.GetPropertiesAsync(application, cancellation)) is { } client && client.Roles.Contains(Roles.Administrator))
+            {
+                return TypedResults.Problem(
+                    title: "There is an administrator", detail: "The first administrator is made once. Ask an administrator, or one of them for a new secret.",
+                    statusCode: StatusCodes.Status409Conflict);
+            }
+        }
+
+        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new(ClientId, "First administrator", [Roles.Administrator]), cancellation);
+        await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
+        await transaction.CommitAsync(cancellation);
+        return TypedResults.Ok(new ClientSecret(ClientId, secret));
+    }
+
+    private static bool IsRight(string given, string? file)
+    {
+        if (string.IsNullOrEmpty(file) || !File.Exists(file)) return false;
+        var secret = File.ReadAllText(file).Trim();
+        return secret.Length >= MinSecretLength
+            && CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given.Trim())), SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
+    }
+}
