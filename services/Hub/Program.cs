@@ -40,6 +40,7 @@ app.MapOpenApi().AllowAnonymous();
 app.MapGroup("/api/v1")
     .MapAccess()
     .MapAudit()
+    .MapPrivacy()
     .MapTerritory()
     .MapIngestion()
     .MapCivilRecords()

@@ -57,7 +57,7 @@ public sealed class HubStore : IAsyncLifetime
     };
 
     /// <summary>The journals by way of other connections.</summary>
-    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>());
+    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>(), _hub.Services.GetRequiredService<PersonalDataStore>());
 
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
 
@@ -68,10 +68,11 @@ public sealed class HubStore : IAsyncLifetime
         builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.AddSingleton(TimeProvider.System);
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
-        Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
-        Quarantine = new Quarantine(Database, Journals, TimeProvider.System);
+        Journals = In(Database);
+        Quarantine = new Quarantine(Database, Journals, _hub.Services.GetRequiredService<PersonalDataStore>(), _hub.Services.GetRequiredService<KeyVault>(), TimeProvider.System);
     }
 
     public async Task DisposeAsync()
