@@ -50,6 +50,11 @@ internal sealed class AgreementInForce
     /// <summary>Whether it allows personal data of events of that type.</summary>
     public bool AllowsPersonalData(string type) => _types[type].Personal is not null;
 
+    /// <summary>Whether it allows anything of a part of an event's personal data.</summary>
+    /// <param name="type">The event's type.</param>
+    /// <param name="path">Where the part stands: <c>child</c>, <c>parents.0</c>; empty for what stands beside the persons.</param>
+    public bool AllowsPart(string type, string path) => _types[type].Parts.Contains(path.Split('.')[0]);
+
     /// <summary>What it allows of an event's personal data; null for none.</summary>
     public string? TrimPersonal(string type, string personal) => _types[type].Personal?.Trim(personal) is { Length: > 2 } left ? left : null;
 
@@ -57,6 +62,9 @@ internal sealed class AgreementInForce
     private sealed class Shared(EventType type, SharedEvents allowed)
     {
         public Trimmer? Data { get; } = allowed.Data is null ? null : Trimmer.Of(allowed.Data);
+
+        /// <summary>First parts of the paths that are allowed; empty for what stands beside the persons.</summary>
+        public FrozenSet<string> Parts { get; } = (allowed.Personal ?? []).Select(path => path.Contains('.', StringComparison.Ordinal) ? path.Split('.')[0] : "").ToFrozenSet(StringComparer.Ordinal);
 
         public Trimmer? Personal { get; } = allowed.Personal is null || type.Personal is null ? null : Trimmer.Of(allowed.Personal);
     }

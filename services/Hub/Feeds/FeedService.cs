@@ -14,7 +14,7 @@ namespace Intercommunalite.Hub.Feeds;
 /// The feed of events over gRPC, in the order of the store, never beyond its high-water mark: of it, what the caller may have when each
 /// page is made.
 /// </summary>
-internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights) : Feed.FeedBase
+internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights, PersonalPages personal) : Feed.FeedBase
 {
     private const int PageSize = 500;
     private const int MaxLimit = 1000;
@@ -28,7 +28,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         var access = Access(request.Agreement, request.Filter, context);
         await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
-        var page = await PageAsync(after, await access.NowAsync(context.CancellationToken), request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        var page = await PageAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
 
@@ -46,7 +46,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
             while (true)
             {
                 var moved = positions.Moved;
-                var page = await PageAsync(after, await access.NowAsync(context.CancellationToken), PageSize, context.CancellationToken);
+                var page = await PageAsync(after, access, PageSize, context.CancellationToken);
                 if (caughtUp == true && !page.CaughtUp)
                     await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
                 foreach (var item in page.Events)
@@ -85,12 +85,21 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     }
 
     /// <summary>Events after a position that are allowed, at most so many, and the position that was looked through.</summary>
-    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, Allowed allowed, int limit, CancellationToken cancellation)
+    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, FeedAccess access, int limit, CancellationToken cancellation)
     {
+        var allowed = await access.NowAsync(cancellation);
         var high = Math.Max(positions.HighWater, after);
-        var events = new List<Event>();
+        var page = await EventsAsync(after, high, allowed, limit, cancellation);
+        if (allowed.Agreement is { HasPersonalData: true } agreement) await personal.AddAsync(page, access.Who, agreement, cancellation);
+        var through = page.Count == limit ? Position(page[^1].Event.Cursor) : high;
+        return ([.. page.Select(item => item.Event)], through, through >= high);
+    }
+
+    private async Task<List<(Guid Id, Event Event)>> EventsAsync(long after, long high, Allowed allowed, int limit, CancellationToken cancellation)
+    {
+        var events = new List<(Guid Id, Event Event)>();
         await using var command = database.CreateCommand("""
-            SELECT seq_id, stream_id, type, data::text, headers::text FROM hub.mt_events
+            SELECT seq_id, stream_id, type, data::text, headers::text, id FROM hub.mt_events
             WHERE seq_id > $1 AND seq_id <= $2 AND ($3::text[] IS NULL OR type = ANY ($3)) AND ($4::text[] IS NULL OR split_part(stream_id, '/', 1) = ANY ($4))
             ORDER BY seq_id LIMIT $5
             """);
@@ -100,10 +109,8 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         command.Parameters.Add(new() { Value = (object?)allowed.Communes ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
         command.Parameters.Add(new() { Value = limit });
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) events.Add(Item(reader, allowed.Agreement));
-        var full = events.Count == limit;
-        var through = full ? Position(events[^1].Cursor) : high;
-        return (events, through, through >= high);
+        while (await reader.ReadAsync(cancellation)) events.Add((reader.GetGuid(5), Item(reader, allowed.Agreement)));
+        return events;
     }
 
     private static Event Item(NpgsqlDataReader reader, AgreementInForce? agreement)

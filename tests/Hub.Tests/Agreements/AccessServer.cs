@@ -70,7 +70,7 @@ internal sealed class AccessServer : IAsyncDisposable
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
         });
         builder.AddTerritory().AddEventStore().AddAccess().AddAudit().AddPrivacy().AddAgreements().AddFeeds();
-        builder.Services.AddSingleton<TimeProvider>(time);
+        builder.Services.AddSingleton<TimeProvider>(time).AddSingleton(hub.Quarantine);
         var app = builder.Build();
         app.UseServiceDefaults();
         app.UseAuthentication();

@@ -46,6 +46,50 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
     }
 
     [Fact]
+    public async Task Given_some_personal_fields_When_its_partner_reads_Then_it_gets_these_alone_and_whose_went_to_whom_is_noted_before()
+    {
+        var token = await AllowAsync("persons", [new(Births, ["date"], ["child.lastName", "parents.phone"]), new(Enrolments, [], ["ine"]), new("fr.intercommunalite.payments.*")]);
+
+        var page = await ReadAsync(token);
+
+        Assert.Equal(
+            [
+                """{"child":{"lastName":"MARQUEUR-É\"NOM"},"parents":[{"phone":"MARQUEUR-TELEPHONE"}]}""", """{"child":{"lastName":"MARQUEUR-É\"NOM"}}""", """{"ine":"123456789AB"}""", "",
+            ],
+            page.Events.Select(read => read.Personal));
+        Assert.DoesNotContain("MARQUEUR-ADRESSE", page.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("MARQUEUR-PRENOM", page.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("MARQUEUR", string.Concat(page.Events.Select(read => read.Data)), StringComparison.Ordinal);
+        // The child once for each event, the parent once; what stands beside the pupil counts as the pupil's.
+        Assert.Equal(["4"], await server.Hub.RowsAsync($"SELECT count(*) FROM privacy.disclosure WHERE recipient = '{_partner}' AND agreement = '{Id("persons")}'"));
+        Assert.Equal(
+            ["Préparer les repas {\"version\":1,\"events\":3,\"persons\":2,\"first\":1,\"last\":3}"],
+            await server.Hub.RowsAsync($"SELECT why, details FROM audit.entry WHERE who = '{_partner}' AND act = 'feed.personal-data-sent' AND subject = '{Id("persons")}'"));
+
+        // The stream gives the same, and stands in the audit, too; nothing personal does.
+        var streamed = (await MessagesAsync(token, new())).Where(message => message.Event is not null).Select(message => message.Event.Personal);
+        Assert.Equal(page.Events.Select(read => read.Personal), streamed);
+        Assert.Equal(["2"], await server.Hub.RowsAsync($"SELECT count(*) FROM audit.entry WHERE who = '{_partner}' AND act = 'feed.personal-data-sent'"));
+        Assert.Equal(["0"], await server.Hub.RowsAsync("SELECT count(*) FROM audit.entry e WHERE e::text LIKE '%MARQUEUR%'"));
+    }
+
+    [Fact]
+    public async Task Given_that_it_cannot_be_noted_to_whom_data_goes_When_its_partner_reads_Then_nothing_goes()
+    {
+        var token = await AllowAsync("unnoted", [new(Births, null, ["child.lastName"])]);
+        await RunAsync("ALTER TABLE privacy.disclosure RENAME TO disclosure_away");
+        try
+        {
+            var error = await Assert.ThrowsAsync<RpcException>(() => ReadAsync(token));
+            Assert.DoesNotContain("MARQUEUR", error.ToString(), StringComparison.Ordinal);
+        }
+        finally
+        {
+            await RunAsync("ALTER TABLE privacy.disclosure_away RENAME TO disclosure");
+        }
+    }
+
+    [Fact]
     public async Task Given_an_administrator_When_the_feed_is_read_Then_it_has_every_event_whole_without_personal_data()
     {
         var page = await ReadAsync(server.Administrator);
@@ -279,7 +323,7 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
             await Hub.InitializeAsync();
             Access = await AccessServer.StartAsync(Hub);
             Administrator = await Access.LetInAsync("administrator", Roles.Administrator);
-            var child = new Person("MARQUEUR-NOM", "MARQUEUR-PRENOM", BirthDate: PartialDate.Parse("2026-11-01"), Address: "MARQUEUR-ADRESSE");
+            var child = new Person("MARQUEUR-É\"NOM", "MARQUEUR-PRENOM", BirthDate: PartialDate.Parse("2026-11-01"), Address: "MARQUEUR-ADRESSE");
             await Hub.ArriveAsync(
                 Event(new BirthRegistered(PartialDate.Parse("2026-11-01"), "1", Tinteniac) { Personal = new BirthPersonal(child, [new Person("MARQUEUR-PARENT", Phone: "MARQUEUR-TELEPHONE")]) }, "birth/1", id: "birth-1"),
                 Event(new BirthRegistered(PartialDate.Parse("2026-11-02"), "2") { Personal = new BirthPersonal(child) }, "birth/2", Tinteniac, "birth-2"),
