@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
@@ -39,7 +40,6 @@ internal sealed class HubServer : IAsyncDisposable
 
     public static async Task<HubServer> StartAsync(HubStore hub, params (string Key, string Value)[] settings)
     {
-        var now = HubStore.Now;
         var builder = WebApplication.CreateBuilder();
         builder.AddServiceDefaults("hub");
         builder.Logging.ClearProviders();
@@ -47,8 +47,12 @@ internal sealed class HubServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
-            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now))
-            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>());
+            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(hub.Clock)
+            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>())
+            .AddSingleton(hub.Services.GetRequiredService<PersonSearch>()).AddSingleton(hub.Services.GetRequiredService<PersonFiles>())
+            .AddSingleton(hub.Services.GetRequiredService<Rights>()).AddSingleton(hub.Services.GetRequiredService<Disclosures>())
+            .AddSingleton(hub.Services.GetRequiredService<Expiry>()).AddSingleton(hub.Services.GetRequiredService<KeyVault>());
+        builder.Services.AddAuthorization(Rules.Add);
         var app = builder.Build();
         app.UseServiceDefaults();
         app.Use((context, next) =>
@@ -56,9 +60,11 @@ internal sealed class HubServer : IAsyncDisposable
             context.User = new(new ClaimsIdentity([new("sub", "caller"), .. Roles.All.Select(role => new Claim(Caller.RolesClaim, role))], "test"));
             return next(context);
         });
-        app.MapGroup("/api/v1").MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
+        app.UseRouting();
+        app.UseAuthorization();
+        app.MapGroup("/api/v1").MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay().MapPrivacy();
         await app.StartAsync();
-        return new HubServer(app, now);
+        return new HubServer(app, hub.Clock.Now);
     }
 
     /// <summary>The answer to a GET, as soon as its headers are there.</summary>
@@ -69,10 +75,5 @@ internal sealed class HubServer : IAsyncDisposable
     {
         Client.Dispose();
         await _app.DisposeAsync();
-    }
-
-    private sealed class StoppedTime(DateTimeOffset now) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => now;
     }
 }
