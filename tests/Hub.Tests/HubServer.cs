@@ -1,4 +1,3 @@
-using System.Security.Claims;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Audit;
@@ -10,7 +9,7 @@ using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Replay;
 using Intercommunalite.Hub.Schools;
 using Intercommunalite.ServiceDefaults;
-using Intercommunalite.ServiceDefaults.Access;
+using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -29,11 +28,18 @@ internal sealed class HubServer : IAsyncDisposable
     private HubServer(WebApplication app, DateTimeOffset now)
     {
         (_app, Now) = (app, now);
-        Client = new HttpClient { BaseAddress = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single()) };
+        Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
+        Client = ClientOf("epci-agent", "administrator", "dpo");
     }
 
-    /// <summary>Asks it.</summary>
+    /// <summary>Asks it as somebody who may do everything.</summary>
     public HttpClient Client { get; }
+
+    /// <summary>Where it answers.</summary>
+    public Uri Address { get; }
+
+    /// <summary>Asks it as somebody who may be this.</summary>
+    public HttpClient ClientOf(params string[] roles) => new() { BaseAddress = Address, DefaultRequestHeaders = { Authorization = new("Bearer", TestIssuer.Token(roles)) } };
 
     /// <summary>Its time.</summary>
     public DateTimeOffset Now { get; }
@@ -45,24 +51,23 @@ internal sealed class HubServer : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Configuration.AddInMemoryCollection(settings.ToDictionary(setting => setting.Key, setting => (string?)setting.Value));
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
+        builder.Configuration["Access:TokenServer"] = "false";
+        builder.Configuration["Access:Issuer"] = TestIssuer.Url.ToString();
+        builder.Configuration["Access:KeptIn"] = Path.Combine(Path.GetTempPath(), $"issuer-{Environment.ProcessId}");
+        builder.AddAccess();
+        builder.AddAudit();
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
             .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(hub.Clock)
-            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>())
+            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>())
             .AddSingleton(hub.Services.GetRequiredService<PersonSearch>()).AddSingleton(hub.Services.GetRequiredService<PersonFiles>())
             .AddSingleton(hub.Services.GetRequiredService<Rights>()).AddSingleton(hub.Services.GetRequiredService<Disclosures>())
             .AddSingleton(hub.Services.GetRequiredService<Expiry>()).AddSingleton(hub.Services.GetRequiredService<KeyVault>());
-        builder.Services.AddAuthorization(Rules.Add);
         var app = builder.Build();
         app.UseServiceDefaults();
-        app.Use((context, next) =>
-        {
-            context.User = new(new ClaimsIdentity([new("sub", "caller"), .. Roles.All.Select(role => new Claim(Caller.RolesClaim, role))], "test"));
-            return next(context);
-        });
-        app.UseRouting();
+        app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay().MapPrivacy();
+        app.MapGroup("/api/v1").MapAudit().MapPrivacy().MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
         await app.StartAsync();
         return new HubServer(app, hub.Clock.Now);
     }

@@ -17,6 +17,7 @@ internal static class Configuration
             options = options with { Issuer = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';')[0] };
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton<CurrentRights>();
+        builder.Services.AddOpenIddict().AddCore(core => core.UseEntityFrameworkCore().UseDbContext<AccessDatabase>());
         builder.Services.AddDbContext<AccessDatabase>((services, database) =>
             database.UseNpgsql(services.GetRequiredService<NpgsqlDataSource>(), npgsql => npgsql.MigrationsHistoryTable("migrations", AccessDatabase.Schema)));
         builder.Services.AddSingleton(new SchemaPart(async (services, cancellation) =>

@@ -64,7 +64,9 @@ internal static class Rules
     {
         foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => OfTokens(policy).RequireClaim(Caller.RolesClaim, roles));
         options.AddPolicy(Known, policy => OfTokens(policy));
-        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
+        // What is not there is not refused, but 404.
+        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder()
+            .RequireAssertion(asked => asked.Resource is HttpContext context && context.GetEndpoint() is null).Build();
     }
 
     // Calls take tokens alone: a browser's cookie, which goes along wherever the browser is led, opens none of them.

@@ -99,7 +99,7 @@ public sealed class RightsTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.Contains("caf-35", html, StringComparison.Ordinal);
         Assert.DoesNotContain("http", html.Replace("https://", "http", StringComparison.Ordinal), StringComparison.Ordinal);
         Assert.Equal(["privacy.person-found", "privacy.person-seen", "privacy.person-exported", "privacy.person-exported"], (await AuditAsync()).Select(entry => entry.Act));
-        Assert.All(await AuditAsync(), entry => Assert.Equal(("caller", person.ToString()), (entry.Who, entry.Subject)));
+        Assert.All(await AuditAsync(), entry => Assert.Equal(("test", person.ToString()), (entry.Who, entry.Subject)));
     }
 
     [Fact]
