@@ -117,7 +117,7 @@ public sealed class TlsTests
         await using var hub = new ServiceProcess(ServiceProcess.Built("Hub"), new Dictionary<string, string?>
         {
             ["ConnectionStrings__Hub"] = postgres,
-            ["ConnectionStrings__Keys"] = postgres,
+            ["ConnectionStrings__Keys"] = new NpgsqlConnectionStringBuilder(postgres) { Database = "keys" }.ConnectionString,
             ["ConnectionStrings__Bus"] = bus,
             ["ConnectionStrings__BusManagement"] = new UriBuilder(TestServers.RabbitMqManagement) { UserName = "nobody", Password = "MARKER-management" }.Uri.ToString(),
             ["Privacy__MasterKey"] = TestDatabase.MasterKey,
