@@ -26,7 +26,7 @@ internal static class Body
         catch (JsonException)
         {
             // The message may repeat a value.
-            return (null, Unprocessable("$", "not JSON, or too deep"));
+            return (null, Unprocessable("", "not JSON, or too deep"));
         }
     }
 
@@ -38,7 +38,7 @@ internal static class Body
         title: "Not taken",
         detail: "Nothing was changed. Correct the fields named in errors and send the whole again.",
         statusCode: StatusCodes.Status422UnprocessableEntity,
-        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field.Length == 0 ? "$" : error.Field, reason = error.Reason }) });
+        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field, reason = error.Reason }) });
 
     private static ProblemHttpResult Wrong(int status, string title, string detail) => TypedResults.Problem(title: title, detail: detail, statusCode: status);
 }

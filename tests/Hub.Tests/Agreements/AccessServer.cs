@@ -90,7 +90,7 @@ internal sealed class AccessServer : IAsyncDisposable
     {
         await using var scope = Services.CreateAsyncScope();
         var applications = scope.ServiceProvider.GetRequiredService<IOpenIddictApplicationManager>();
-        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, id, roles), default);
+        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, roles), default);
         return Token(id, TimeSpan.FromDays(1000));
     }
 
