@@ -14,6 +14,7 @@ namespace Intercommunalite.Hub.Privacy;
 internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vault, AuditLog audit, StoreSchema schema, TimeProvider clock, ILogger<Forgetting> logger) : BackgroundService
 {
     private const int Page = 2_000;
+    private const int RoundsBetweenReconciliations = 20;
 
     // Shared by who encrypts, alone by who forgets; the number is arbitrary.
     private const int Lock = 1_870_246;
@@ -168,12 +169,12 @@ internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vau
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await schema.Applied.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        while (!stoppingToken.IsCancellationRequested)
+        for (var round = 0; !stoppingToken.IsCancellationRequested; round++)
         {
             try
             {
                 await FinishAsync(stoppingToken);
-                await ReconcileAsync(stoppingToken);
+                if (round % RoundsBetweenReconciliations == 0) await ReconcileAsync(stoppingToken);
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
