@@ -1,4 +1,5 @@
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.Dashboard;
@@ -25,6 +26,7 @@ builder.AddCivilRecords();
 builder.AddSchools();
 builder.AddPayments();
 builder.AddOpenData();
+builder.AddAgreements();
 builder.AddFeeds();
 builder.AddDashboard();
 builder.Services.AddSingleton(TimeProvider.System);
@@ -32,7 +34,9 @@ builder.Services.AddOpenApi();
 
 var app = builder.Build();
 app.UseServiceDefaults();
+app.UseTokenRateLimit();
 app.UseAuthentication();
+app.UseRateLimiter();
 app.UseAuthorization();
 app.MapOpenApi().AllowAnonymous();
 app.MapGroup("/api/v1")
@@ -45,7 +49,8 @@ app.MapGroup("/api/v1")
     .MapSchools()
     .MapPayments()
     .MapOpenData()
-    .MapReplay();
+    .MapReplay()
+    .MapAgreements();
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();

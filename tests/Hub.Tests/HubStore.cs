@@ -60,6 +60,16 @@ public sealed class HubStore : IAsyncLifetime
     /// <summary>The hub's time: <see cref="Now"/>, until it is put on.</summary>
     internal SetTime Clock { get; } = new(Now);
 
+    /// <summary>The settings of a hub on this store.</summary>
+    internal IReadOnlyDictionary<string, string?> Settings => new Dictionary<string, string?>
+    {
+        ["ConnectionStrings:Hub"] = ConnectionString,
+        ["ConnectionStrings:Keys"] = KeysConnectionString,
+        ["Privacy:MasterKey"] = TestDatabase.MasterKey,
+        ["Hub:Territory"] = "243500733",
+        ["Logging:LogLevel:Default"] = "None",
+    };
+
     /// <summary>The journals by way of other connections.</summary>
     internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>(), _hub.Services.GetRequiredService<PersonalDataStore>());
 
@@ -69,14 +79,7 @@ public sealed class HubStore : IAsyncLifetime
     {
         if (_given is null) _database = await TestDatabase.CreateAsync();
         var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
-        {
-            ["ConnectionStrings:Hub"] = ConnectionString,
-            ["ConnectionStrings:Keys"] = KeysConnectionString,
-            ["Privacy:MasterKey"] = TestDatabase.MasterKey,
-            ["Hub:Territory"] = "243500733",
-            ["Logging:LogLevel:Default"] = "None",
-        });
+        builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         builder.Services.AddSingleton<TimeProvider>(Clock).AddSingleton<Journals>().AddSingleton<Quarantine>();

@@ -51,7 +51,7 @@ internal static class Bootstrap
             }
         }
 
-        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new(ClientId, "First administrator", [Roles.Administrator]), cancellation);
+        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new("First administrator", [Roles.Administrator]), cancellation);
         await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
         await transaction.CommitAsync(cancellation);
         return TypedResults.Ok(new ClientSecret(ClientId, secret));
