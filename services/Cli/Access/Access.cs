@@ -12,9 +12,9 @@ internal static class Access
         Bootstrap.Command(common, terminal, time),
         Token(common, terminal),
         Clients.Command(common, terminal),
-        BusUsers.Command(common, terminal),
         Agreements.Command(common, terminal),
         Register.Command(common, terminal),
+        BusUsers.Command(common, terminal),
         Audit.Command(common, terminal),
     };
 

@@ -53,11 +53,11 @@ internal sealed class Quarantine : IDisposable
     // Enough to see what a broker user sends that it should not, little enough that it cannot fill the disk.
     private const int MostOfSender = 100;
 
+    private static readonly TimeSpan s_full = TimeSpan.FromSeconds(1);
+
     /// <summary>How long content is kept of which the catalogue does not say it.</summary>
     private const int UnknownTypeMonths = 12;
     private const string ItemColumns = "id, state, received_at, commune, journal, position, reason, trace_id, CASE WHEN key IS NULL THEN octet_length(event) ELSE octet_length(event) - 28 END::bigint, ended_at, end_reason";
-
-    private static readonly TimeSpan s_full = TimeSpan.FromSeconds(1);
 
     private static readonly Counter<long> s_quarantined = Telemetry.Meter.CreateCounter<long>(
         "hub.events.quarantined", "{event}", "Events, and undecipherable messages, put into quarantine, by commune where it can be told");
