@@ -32,6 +32,7 @@ builder.Services.AddOpenApi();
 
 var app = builder.Build();
 app.UseServiceDefaults();
+app.UsePublicAddress();
 app.UseAuthentication();
 app.UseAuthorization();
 app.MapOpenApi().AllowAnonymous();
@@ -48,4 +49,5 @@ app.MapGroup("/api/v1")
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();
+app.MapSignIn();
 app.Run();

@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
 using System.Text;
+using Intercommunalite.Hub.Access.SignIn;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
+using Microsoft.AspNetCore.Identity;
 using Npgsql;
 using OpenIddict.Abstractions;
 
@@ -9,7 +11,14 @@ namespace Intercommunalite.Hub.Access;
 
 /// <summary>What makes the first administrator.</summary>
 /// <param name="Secret">Content of the file of the setting <c>Access:BootstrapSecretFile</c>.</param>
-internal sealed record BootstrapRequest(string Secret);
+/// <param name="Email">Address of the person who administers: an account of an administrator is made too, to sign in to the pages.</param>
+internal sealed record BootstrapRequest(string Secret, string? Email = null);
+
+/// <summary>The first administrator.</summary>
+/// <param name="Id">Its client id.</param>
+/// <param name="Secret">Its secret, told this once.</param>
+/// <param name="Account">The account, where one was asked for.</param>
+internal sealed record BootstrapAnswer(string Id, string? Secret, AccountPassword? Account = null);
 
 /// <summary>
 /// The first administrator, made by whoever can read a file on the hub's host; once there is one, only administrators make others.
@@ -27,7 +36,8 @@ internal static class Bootstrap
         .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IConfiguration configuration, NpgsqlDataSource database, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
+        HttpContext context, IConfiguration configuration, NpgsqlDataSource database, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
+        SignInSettings signIn, AuditLog audit, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<BootstrapRequest>(context.Request);
         if (asked is null) return problem!;
@@ -38,6 +48,7 @@ internal static class Bootstrap
                 statusCode: StatusCodes.Status403Forbidden);
         }
 
+        if (asked.Email is not null && !AccountsAdmin.IsEmail(asked.Email)) return Body.Unprocessable("email", "an e-mail address expected");
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await using (var one = new NpgsqlCommand($"SELECT pg_advisory_xact_lock({Lock})", connection)) await one.ExecuteNonQueryAsync(cancellation);
@@ -53,8 +64,16 @@ internal static class Bootstrap
 
         var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new(ClientId, "First administrator", [Roles.Administrator]), cancellation);
         await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
+        AccountPassword? made = null;
+        // One of this address may be left from before: the client alone is then made anew.
+        if (asked.Email is { } email && await AccountsAdmin.MakeAsync(accounts, signIn, new(email, "Administrateur", [Roles.Administrator])) is ({ } account, var password))
+        {
+            await audit.AppendAsync(connection, new("bootstrap", "access.account-created", account.Id, "first administrator"), cancellation);
+            made = new(account.Id, account.Email, password);
+        }
+
         await transaction.CommitAsync(cancellation);
-        return TypedResults.Ok(new ClientSecret(ClientId, secret));
+        return TypedResults.Ok(new BootstrapAnswer(ClientId, secret, made));
     }
 
     private static bool IsRight(string given, string? file)

@@ -50,6 +50,7 @@ internal static class Configuration
             authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
+        SignIn.Configuration.Add(builder, authentication);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }
@@ -57,6 +58,7 @@ internal static class Configuration
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
         ClientsAdmin.Map(api);
+        AccountsAdmin.Map(api);
         Bootstrap.Map(api);
         return api;
     }
@@ -65,6 +67,20 @@ internal static class Configuration
     public static WebApplication MapTokenServer(this WebApplication app)
     {
         if (app.Services.GetRequiredService<AccessOptions>().TokenServer) TokenServer.Map(app);
+        return app;
+    }
+
+    /// <summary>Where a proxy stands before the hub, requests are as the browser made them.</summary>
+    public static WebApplication UsePublicAddress(this WebApplication app)
+    {
+        SignIn.Configuration.Use(app);
+        return app;
+    }
+
+    /// <summary>Where people sign in.</summary>
+    public static WebApplication MapSignIn(this WebApplication app)
+    {
+        SignIn.SignInPages.Map(app);
         return app;
     }
 

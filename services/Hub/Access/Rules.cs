@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.Access.SignIn;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
@@ -38,8 +39,17 @@ internal static class Rules
     /// <summary>Making and changing agreements: administrators.</summary>
     public const string ManageAgreements = "manage-agreements";
 
+    /// <summary>The pages, which a person opens in a browser: agents, administrators, the DPO, by their session.</summary>
+    public const string SeePages = "see-pages";
+
+    /// <summary>Pages about one's own account: whoever has a session, even before the password is changed or the authenticator app set up.</summary>
+    public const string SignedIn = "signed-in";
+
     /// <summary>Whoever has been authenticated.</summary>
     public const string Known = "known";
+
+    /// <summary>Roles that see the pages.</summary>
+    public static readonly string[] WhoSeesPages = [Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator, Roles.DataProtectionOfficer];
 
     private static readonly (string Rule, string[] Roles)[] s_all =
     [
@@ -64,10 +74,14 @@ internal static class Rules
     {
         foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => OfTokens(policy).RequireClaim(Caller.RolesClaim, roles));
         options.AddPolicy(Known, policy => OfTokens(policy));
+        options.AddPolicy(SeePages, policy => OfSessions(policy).RequireClaim(Caller.RolesClaim, WhoSeesPages));
+        options.AddPolicy(SignedIn, policy => OfSessions(policy));
         options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
     }
 
     // Calls take tokens alone: a browser's cookie, which goes along wherever the browser is led, opens none of them.
     private static AuthorizationPolicyBuilder OfTokens(AuthorizationPolicyBuilder policy) =>
         policy.AddAuthenticationSchemes(JwtBearerDefaults.AuthenticationScheme).RequireAuthenticatedUser();
+
+    private static AuthorizationPolicyBuilder OfSessions(AuthorizationPolicyBuilder policy) => policy.AddAuthenticationSchemes(Sessions.Scheme).RequireAuthenticatedUser();
 }
