@@ -39,6 +39,9 @@ internal sealed class CommonOptions
         Recursive = true,
     };
 
+    /// <summary>With what the services are called.</summary>
+    public Credentials Credentials(ParseResult parsed) => Cli.Credentials.OfEnvironment(parsed.GetValue(Hub)!);
+
     /// <summary>The connectors given.</summary>
     /// <exception cref="Failure">None was given.</exception>
     public Uri[] RequiredConnectors(ParseResult parsed) => parsed.GetValue(Connectors) is { Length: > 0 } connectors

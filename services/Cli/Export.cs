@@ -59,7 +59,7 @@ internal static class Export
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Patient(terminal, time);
+            using var web = Web.Patient(common.Credentials(parsed), terminal, time);
             var query = string.Join('&', parameters.Select(parameter => Query(parsed, parameter)).Prepend(kind.Fixed).Where(part => part.Length > 0));
             var path = $"/api/v1/{kind.Path}{(query.Length > 0 ? "?" : "")}{query}";
             var saved = await new Progress(terminal, time).ShowAsync($"Exporting {name}", report =>

@@ -13,11 +13,12 @@ internal static class FeedReading
 
     /// <summary>What to read.</summary>
     /// <param name="Server">Address of the feed.</param>
+    /// <param name="Credentials">With what it is called.</param>
     /// <param name="Filter">Which events.</param>
     /// <param name="Follow">Whether to go on once everything there is was read.</param>
     /// <param name="Limit">Most events to print; null for all.</param>
     /// <param name="Json">Whether as JSON.</param>
-    private sealed record Reading(Uri Server, Filter Filter, bool Follow, long? Limit, bool Json);
+    private sealed record Reading(Uri Server, Credentials Credentials, Filter Filter, bool Follow, long? Limit, bool Json);
 
     private sealed record Line(
         string Cursor, string Id, string Source, string Type, string Subject, string Time, string Commune, JsonElement Data);
@@ -59,7 +60,7 @@ internal static class FeedReading
             var filter = new Filter();
             filter.Types_.AddRange(parsed.GetValue(types));
             filter.Communes.AddRange(parsed.GetValue(communes));
-            var reading = new Reading(server, filter, parsed.GetValue(follow), parsed.GetValue(limit), parsed.GetValue(common.Json));
+            var reading = new Reading(server, common.Credentials(parsed), filter, parsed.GetValue(follow), parsed.GetValue(limit), parsed.GetValue(common.Json));
             var cursor = CursorFile.Open(parsed.GetValue(cursorFile), parsed.GetValue(after));
             try
             {
@@ -75,6 +76,9 @@ internal static class FeedReading
         return command;
     }
 
+    private static async Task<Metadata> HeadersAsync(Reading reading, CancellationToken cancellation) =>
+        await reading.Credentials.HeaderAsync(reading.Server, cancellation) is { } token ? new() { { "authorization", token.ToString() } } : [];
+
     private static async Task ReadAsync(Reading reading, CursorFile cursor, Terminal terminal, TimeProvider time, CancellationToken cancellation)
     {
         using var channel = GrpcChannel.ForAddress(reading.Server);
@@ -85,7 +89,7 @@ internal static class FeedReading
         {
             try
             {
-                using var call = client.Subscribe(new() { Cursor = cursor.Value, Filter = reading.Filter }, cancellationToken: cancellation);
+                using var call = client.Subscribe(new() { Cursor = cursor.Value, Filter = reading.Filter }, await HeadersAsync(reading, cancellation), cancellationToken: cancellation);
                 await foreach (var message in call.ResponseStream.ReadAllAsync(cancellation))
                 {
                     pause = TimeSpan.FromSeconds(1);

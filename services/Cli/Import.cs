@@ -79,7 +79,7 @@ internal static class Import
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Patient(terminal, time);
+            using var web = Web.Patient(common.Credentials(parsed), terminal, time);
             var destinations = await DestinationsAsync(web, common.RequiredConnectors(parsed), parsed.GetValue(commune), cancellation);
             var query = string.Join('&', [.. parsed.GetValue(set)!.Select(Query), .. parsed.GetValue(confirm) ? ["confirm=true"] : Array.Empty<string>()]);
             var call = $"/files/{Uri.EscapeDataString(parsed.GetRequiredValue(format))}{(query.Length > 0 ? "?" : "")}{query}";

@@ -26,7 +26,7 @@ internal static class Projections
         var command = new Command("list", "Where each projection is.");
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var all = await web.GetAsync<All>(parsed.GetRequiredValue(common.Hub), "/api/v1/admin/projections", cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(all);
             else Write(all.Items, terminal);
@@ -42,7 +42,7 @@ internal static class Projections
         var command = new Command("rebuild", "Builds a projection again from all events.") { name, noWait };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Patient(terminal, time);
+            using var web = Web.Patient(common.Credentials(parsed), terminal, time);
             var hub = parsed.GetRequiredValue(common.Hub);
             var projection = Uri.EscapeDataString(parsed.GetRequiredValue(name));
             await web.PostAsync<object>(hub, $"/api/v1/admin/projections/{projection}/rebuild", () => null, cancellation);

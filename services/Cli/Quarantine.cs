@@ -47,7 +47,7 @@ internal static class Quarantine
         var command = new Command("list", "What is in quarantine, by arrival.") { commune, reason, state, after, limit };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var query = Invariant($"?state={parsed.GetValue(state)}&after={parsed.GetValue(after)}&limit={parsed.GetValue(limit)}")
                 + And("commune", parsed.GetValue(commune)) + And("reason", parsed.GetValue(reason));
             var page = await web.GetAsync<Page>(parsed.GetRequiredValue(common.Hub), Path + query, cancellation);
@@ -63,7 +63,7 @@ internal static class Quarantine
         var command = new Command("reasons", "How many are in quarantine, by reason and commune.");
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var all = await web.GetAsync<All>(parsed.GetRequiredValue(common.Hub), $"{Path}/reasons", cancellation);
             if (parsed.GetValue(common.Json))
             {
@@ -91,7 +91,7 @@ internal static class Quarantine
         var command = new Command("show", "One of them, with its event; what may name a person is not shown.") { id };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var shown = await web.GetAsync<Shown>(parsed.GetRequiredValue(common.Hub), Invariant($"{Path}/{parsed.GetRequiredValue(id)}"), cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(shown);
             else Write(shown, terminal);
@@ -114,7 +114,7 @@ internal static class Quarantine
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var hub = parsed.GetRequiredValue(common.Hub);
             if (parsed.GetValue(reason) is not { } why)
             {
@@ -144,7 +144,7 @@ internal static class Quarantine
         var command = new Command("discard", "Erases the content of one for good.") { id, reason };
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var item = await web.PostAsync<Item>(
                 parsed.GetRequiredValue(common.Hub), Invariant($"{Path}/{parsed.GetRequiredValue(id)}/discard"),
                 () => JsonContent.Create(new { reason = parsed.GetRequiredValue(reason) }), cancellation);

@@ -53,7 +53,7 @@ internal static class Status
         command.Options.Add(wait);
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Impatient();
+            using var web = Web.Impatient(common.Credentials(parsed));
             var report = await AskAsync(web, parsed.GetRequiredValue(common.Hub), parsed.GetValue(common.Connectors)!, cancellation);
             while (parsed.GetValue(wait) && !report.CaughtUp && !report.Incomplete)
             {

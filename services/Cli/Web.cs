@@ -24,13 +24,16 @@ internal sealed class Web : IDisposable
 
     private readonly ResiliencePipeline<HttpResponseMessage> _pipeline;
 
-    private Web(ResiliencePipeline<HttpResponseMessage> pipeline) => _pipeline = pipeline;
+    private readonly Credentials _credentials;
+
+    private Web(Credentials credentials, ResiliencePipeline<HttpResponseMessage> pipeline) => (_credentials, _pipeline) = (credentials, pipeline);
 
     /// <summary>Every call is tried once.</summary>
-    public static Web Impatient() => new(ResiliencePipeline<HttpResponseMessage>.Empty);
+    public static Web Impatient(Credentials credentials) => new(credentials, ResiliencePipeline<HttpResponseMessage>.Empty);
 
     /// <summary>Calls are tried again, and it is said when one is.</summary>
-    public static Web Patient(Terminal terminal, TimeProvider time) => new(
+    public static Web Patient(Credentials credentials, Terminal terminal, TimeProvider time) => new(
+        credentials,
         new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = time }.AddRetry(new RetryStrategyOptions<HttpResponseMessage>
         {
             MaxRetryAttempts = 10,
@@ -56,6 +59,14 @@ internal sealed class Web : IDisposable
     /// <summary>The answer to a POST, read as JSON. <paramref name="content"/> is asked for anew for every try.</summary>
     public Task<T> PostAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
         SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Post, At(server, path)) { Content = content() }, s_longestCall, cancellation);
+
+    /// <summary>The answer to a PUT, read as JSON.</summary>
+    public Task<T> PutAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Put, At(server, path)) { Content = content() }, s_longestCall, cancellation);
+
+    /// <summary>The answer to a DELETE, read as JSON; default when it says no more than that it is done.</summary>
+    public Task<T> DeleteAsync<T>(Uri server, string path, CancellationToken cancellation) =>
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Delete, At(server, path)), s_longestCall, cancellation);
 
     /// <summary>
     /// As <see cref="PostAsync"/>, for a body that may take as long as it takes. It is sent once the server has not refused it by
@@ -110,6 +121,7 @@ internal sealed class Web : IDisposable
     private async Task<T> SendAsync<T>(Func<HttpRequestMessage> request, TimeSpan longest, CancellationToken cancellation)
     {
         using var response = await AnswerAsync(request, longest, cancellation);
+        if (response.StatusCode == HttpStatusCode.NoContent) return default!;
         try
         {
             return await response.Content.ReadFromJsonAsync<T>(s_json, cancellation) ?? throw new JsonException();
@@ -133,6 +145,7 @@ internal sealed class Web : IDisposable
             {
                 using var message = request();
                 address = message.RequestUri;
+                message.Headers.Authorization = await _credentials.HeaderAsync(address!, token);
                 return await WithinAsync(longest, limited => _http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, limited), token);
             }, cancellation);
         }

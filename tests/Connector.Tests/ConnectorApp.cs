@@ -36,6 +36,7 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
         app.UseKestrel();
         app.StartServer();
         app.Http = app.CreateClient();
+        app.Http.DefaultRequestHeaders.Authorization = new("Bearer", TestIssuer.Token(["connector"], communes.Split(',')));
         return app;
     }
 
@@ -77,6 +78,7 @@ internal sealed class ConnectorApp : WebApplicationFactory<Program>
         // By configuration, not by the factory: that would set the port while the server may be starting already.
         builder.UseSetting(WebHostDefaults.ServerUrlsKey, "http://127.0.0.1:0");
         builder.UseSetting("ConnectionStrings:Bus", "amqp://guest:guest@127.0.0.1:1/");
+        builder.UseSetting("Access:Issuer", TestIssuer.Url.ToString());
         builder.UseSetting("Connector:Communes", _communes);
         builder.UseSetting("Connector:DataDirectory", _data);
         builder.UseSetting("Formats:DropInterval", "00:00:00.050");

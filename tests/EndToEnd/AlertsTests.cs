@@ -53,7 +53,7 @@ public sealed class AlertsTests
         await deployment.Connectors[0].StartAsync();
         var before = DateTimeOffset.UtcNow.AddSeconds(-1);
         using var posted = await deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, all));
-        using (var client = new HttpClient { BaseAddress = deployment.Connectors[0].Address })
+        using (var client = deployment.ClientOf(deployment.Connectors[0]))
         {
             // As far ahead as it goes without a hub.
             await Eventually.Is(
@@ -133,7 +133,7 @@ public sealed class AlertsTests
             Assert.Contains("civil-records is 3 events and ", why, StringComparison.Ordinal);
             var projection = await ProjectionAsync(deployment);
             Assert.Equal((3, "running", true), ((int)projection["lag"]!, (string)projection["state"]!, (double)projection["lagSeconds"]! > 2));
-            using var client = new HttpClient { BaseAddress = deployment.Hub.Address };
+            using var client = deployment.ClientOf(deployment.Hub);
             using var live = await client.GetAsync(new Uri("/health/live", UriKind.Relative));
             Assert.Equal(HttpStatusCode.OK, live.StatusCode);
         }
@@ -186,7 +186,7 @@ public sealed class AlertsTests
     // The status, and what the checks that do not pass say.
     private static async Task<(HttpStatusCode Status, string Why)> ReadyAsync(Deployment deployment)
     {
-        using var client = new HttpClient { BaseAddress = deployment.Hub.Address };
+        using var client = deployment.ClientOf(deployment.Hub);
         using var response = await client.GetAsync(new Uri("/health/ready", UriKind.Relative));
         var checks = (await response.Content.ReadFromJsonAsync<JsonNode>())!["checks"]!.AsObject();
         var failing = checks.Where(check => (string)check.Value!["status"]! != "Healthy").Select(check => (string)check.Value!["description"]!).ToList();

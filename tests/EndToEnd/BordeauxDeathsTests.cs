@@ -56,7 +56,7 @@ public sealed class BordeauxDeathsTests(ITestOutputHelper output)
 
     private static async Task<JsonNode> ImportAsync(Deployment deployment, string file)
     {
-        using var client = new HttpClient { BaseAddress = deployment.Connectors[0].Address };
+        using var client = deployment.ClientOf(deployment.Connectors[0]);
         await using var content = File.OpenRead(file);
         using var response = await client.PostAsync(new Uri("/files/insee-deaths", UriKind.Relative), new StreamContent(content));
         response.EnsureSuccessStatusCode();

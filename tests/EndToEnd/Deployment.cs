@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using Grpc.Net.Client;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Testing;
@@ -30,6 +31,7 @@ internal sealed class Deployment : IAsyncDisposable
         Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
             ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
+            ["Access__Issuer"] = TestIssuer.Url.ToString(),
             ["Connector__Communes"] = string.Join(',', served),
             ["Connector__DataDirectory"] = DataOf(index),
         }))];
@@ -43,6 +45,8 @@ internal sealed class Deployment : IAsyncDisposable
                 ["ConnectionStrings__Keys"] = database.KeysConnectionString,
                 ["Privacy__MasterKey"] = TestDatabase.MasterKey,
                 ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
+                ["Access__TokenServer"] = "false",
+                ["Access__Issuer"] = TestIssuer.Url.ToString(),
                 ["Hub__Territory"] = siren,
                 ["Hub__GrpcPort"] = $"{port}",
             }), port);
@@ -114,6 +118,7 @@ internal sealed class Deployment : IAsyncDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        start.Environment["INTERCO_TOKEN"] = Token;
         start.Environment["INTERCO_HUB"] = Hub.Address.ToString();
         start.Environment["INTERCO_GRPC"] = $"http://127.0.0.1:{GrpcPort}";
         start.Environment["INTERCO_CONNECTORS"] = string.Join(',', Connectors.Select(connector => connector.Address));
@@ -123,10 +128,23 @@ internal sealed class Deployment : IAsyncDisposable
         return process.ExitCode == 0 ? await output : throw new InvalidOperationException($"interco {string.Join(' ', arguments)}: {process.ExitCode}. {await errors}");
     }
 
+    /// <summary>Calls a service as somebody who may do everything that is not of persons.</summary>
+    public HttpClient ClientOf(ServiceProcess service) => TestIssuer.Client(service.Address, Communes.SelectMany(served => served));
+
+    /// <summary>The feed of the first node, read by such a caller.</summary>
+    public GrpcChannel Feed()
+    {
+        var client = TestIssuer.Client(new Uri($"http://127.0.0.1:{GrpcPort}"), []);
+        return GrpcChannel.ForAddress(client.BaseAddress!, new GrpcChannelOptions { HttpClient = client, DisposeHttpClient = true });
+    }
+
+    /// <summary>The token of such a caller.</summary>
+    public string Token => TestIssuer.Token(["connector", "epci-agent", "administrator"], Communes.SelectMany(served => served));
+
     /// <summary>Posts events to the connector that serves their commune.</summary>
     public async Task<HttpResponseMessage> PostAsync(int connector, string commune, params IReadOnlyList<CloudEvent> events)
     {
-        using var client = new HttpClient { BaseAddress = Connectors[connector].Address };
+        using var client = ClientOf(Connectors[connector]);
         var body = JsonContent.Create(events, new MediaTypeHeaderValue(CloudEvent.BatchMediaType), ContractJson.Options);
         return await client.PostAsync(new Uri($"/communes/{commune}/events", UriKind.Relative), body);
     }
@@ -134,7 +152,7 @@ internal sealed class Deployment : IAsyncDisposable
     /// <summary>Asks the hub.</summary>
     public async Task<JsonNode> GetAsync(string path)
     {
-        using var client = new HttpClient { BaseAddress = AskedHub.Address };
+        using var client = ClientOf(AskedHub);
         return (await client.GetFromJsonAsync<JsonNode>(new Uri(path, UriKind.Relative)))!;
     }
 

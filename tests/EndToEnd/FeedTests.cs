@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Grpc.Core;
-using Grpc.Net.Client;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Testing;
 using Xunit;
@@ -30,7 +29,7 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
     [Fact]
     public async Task Given_a_subscriber_that_is_caught_up_When_events_come_Then_it_gets_them_and_only_those_of_its_filter()
     {
-        using var channel = GrpcChannel.ForAddress($"http://127.0.0.1:{_deployment.GrpcPort}");
+        using var channel = _deployment.Feed();
         using var call = new Feed.FeedClient(channel).Subscribe(new SubscribeRequest
         {
             Filter = new Filter { Types_ = { "fr.intercommunalite.civil-records.*" }, Communes = { Some.Tinteniac } },
@@ -53,7 +52,7 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
     [Fact]
     public async Task Given_a_reader_by_pages_When_it_reads_to_the_end_Then_it_has_every_event_once()
     {
-        using var channel = GrpcChannel.ForAddress($"http://127.0.0.1:{_deployment.GrpcPort}");
+        using var channel = _deployment.Feed();
         var client = new Feed.FeedClient(channel);
         var (ids, page) = (new List<string>(), new ReadResponse());
         while (!page.CaughtUp)
@@ -74,7 +73,7 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
     [InlineData("1000000", "", StatusCode.OutOfRange)]
     public async Task Given_a_wrong_cursor_or_filter_Then_the_call_says_so(string cursor, string type, StatusCode status)
     {
-        using var channel = GrpcChannel.ForAddress($"http://127.0.0.1:{_deployment.GrpcPort}");
+        using var channel = _deployment.Feed();
         var request = new ReadRequest { Cursor = cursor, Filter = new Filter() };
         if (type.Length > 0) request.Filter.Types_.Add(type);
         var error = await Assert.ThrowsAsync<RpcException>(async () => await new Feed.FeedClient(channel).ReadAsync(request));
@@ -85,9 +84,14 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
         [.. (await RunAsync("/usr/bin/python3", Path.Combine(AppContext.BaseDirectory, "FeedClient", "read_feed.py"), generated, $"127.0.0.1:{_deployment.GrpcPort}", cursor, $"{count}"))
             .Split('\n', StringSplitOptions.RemoveEmptyEntries)];
 
-    private static async Task<string> RunAsync(string program, params string[] arguments)
+    private async Task<string> RunAsync(string program, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            Environment = { ["FEED_TOKEN"] = _deployment.Token },
+        })!;
         var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         await process.WaitForExitAsync();
         Assert.True(process.ExitCode == 0, $"{program}: {await errors}");

@@ -31,7 +31,7 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
     [InlineData("/api/v1/nothing", HttpStatusCode.NotFound)]
     public async Task Given_a_question_that_has_no_answer_Then_a_problem_says_why(string path, HttpStatusCode status)
     {
-        using var client = new HttpClient { BaseAddress = _deployment.Hub.Address };
+        using var client = _deployment.ClientOf(_deployment.Hub);
         using var response = await client.GetAsync(new Uri(path, UriKind.Relative));
         Assert.Equal(status, response.StatusCode);
         Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
@@ -69,7 +69,7 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
     [Fact]
     public async Task Given_no_events_When_they_are_exported_Then_the_file_is_empty()
     {
-        using var client = new HttpClient { BaseAddress = _deployment.Hub.Address };
+        using var client = _deployment.ClientOf(_deployment.Hub);
         Assert.Empty(await client.GetByteArrayAsync(new Uri("/api/v1/admin/events", UriKind.Relative)));
     }
 

@@ -20,7 +20,7 @@ public sealed class HubApiTests : IAsyncLifetime
         using var posted = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, 3));
         var position = await Eventually.Is(async () => (long)(await _deployment.GetAsync("/api/v1/ingestion"))["position"]!, position => position == 3);
 
-        using var client = new HttpClient { BaseAddress = _deployment.Hub.Address };
+        using var client = _deployment.ClientOf(_deployment.Hub);
         using var response = await client.GetAsync(new Uri($"/api/v1/civil-records/indicators?commune=35085&from=2026-11&to=2026-11&minPosition={position}", UriKind.Relative));
 
         Assert.True(long.Parse(Assert.Single(response.Headers.GetValues("X-Hub-Position")), CultureInfo.InvariantCulture) >= position);

@@ -16,7 +16,7 @@ public sealed class ImportsTests
     {
         await using var deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique, [Some.Combourg, Some.Tinteniac])).StartAsync();
         var connector = deployment.Connectors[0];
-        using var http = new HttpClient { BaseAddress = connector.Address };
+        using var http = deployment.ClientOf(connector);
         var import = await PostAsync(http, File(corrected: false));
         for (var kill = 1; kill <= 2; kill++)
         {

@@ -129,7 +129,7 @@ public sealed class QuarantineTests
 
     private static async Task<(HttpStatusCode Status, string? Detail)> PostAsync(Deployment deployment, string path, object? body = null)
     {
-        using var client = new HttpClient { BaseAddress = deployment.Hub.Address };
+        using var client = deployment.ClientOf(deployment.Hub);
         using var response = await client.PostAsync(new Uri(Quarantine + path, UriKind.Relative), body is null ? null : JsonContent.Create(body));
         var answer = await response.Content.ReadFromJsonAsync<JsonNode>();
         if (!response.IsSuccessStatusCode) Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);

@@ -1,4 +1,6 @@
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.OpenData;
@@ -6,6 +8,7 @@ using Intercommunalite.Hub.Payments;
 using Intercommunalite.Hub.Replay;
 using Intercommunalite.Hub.Schools;
 using Intercommunalite.ServiceDefaults;
+using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -24,11 +27,18 @@ internal sealed class HubServer : IAsyncDisposable
     private HubServer(WebApplication app, DateTimeOffset now)
     {
         (_app, Now) = (app, now);
-        Client = new HttpClient { BaseAddress = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single()) };
+        Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
+        Client = ClientOf("epci-agent", "administrator", "dpo");
     }
 
-    /// <summary>Asks it.</summary>
+    /// <summary>Asks it as somebody who may do everything.</summary>
     public HttpClient Client { get; }
+
+    /// <summary>Where it answers.</summary>
+    public Uri Address { get; }
+
+    /// <summary>Asks it as somebody who may be this.</summary>
+    public HttpClient ClientOf(params string[] roles) => new() { BaseAddress = Address, DefaultRequestHeaders = { Authorization = new("Bearer", TestIssuer.Token(roles)) } };
 
     /// <summary>Its time.</summary>
     public DateTimeOffset Now { get; }
@@ -41,12 +51,19 @@ internal sealed class HubServer : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Configuration.AddInMemoryCollection(settings.ToDictionary(setting => setting.Key, setting => (string?)setting.Value));
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
+        builder.Configuration["Access:TokenServer"] = "false";
+        builder.Configuration["Access:Issuer"] = TestIssuer.Url.ToString();
+        builder.Configuration["Access:KeptIn"] = Path.Combine(Path.GetTempPath(), $"issuer-{Environment.ProcessId}");
+        builder.AddAccess();
+        builder.AddAudit();
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
             .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now));
         var app = builder.Build();
         app.UseServiceDefaults();
-        app.MapGroup("/api/v1").MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
+        app.UseAuthentication();
+        app.UseAuthorization();
+        app.MapGroup("/api/v1").MapAudit().MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
         await app.StartAsync();
         return new HubServer(app, now);
     }

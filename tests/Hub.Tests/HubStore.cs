@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Ingestion;
@@ -62,7 +63,8 @@ public sealed class HubStore : IAsyncLifetime
             ["Hub:Territory"] = "243500733",
             ["Logging:LogLevel:Default"] = "None",
         });
-        builder.AddTerritory().AddEventStore().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);

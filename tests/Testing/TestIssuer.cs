@@ -33,16 +33,25 @@ public static class TestIssuer
         var header = new JsonObject { ["alg"] = "ES256", ["typ"] = "at+jwt", ["kid"] = "test" };
         var payload = new JsonObject
         {
-            ["iss"] = Url.ToString().TrimEnd('/'), ["aud"] = Audience, ["sub"] = client, ["iat"] = now, ["exp"] = now + 600,
+            ["iss"] = Url.ToString().TrimEnd('/'), ["aud"] = Audience, ["sub"] = client, ["iat"] = now, ["exp"] = now + 86_400,
             ["roles"] = new JsonArray([.. roles.Select(role => JsonValue.Create(role))]),
             ["communes"] = new JsonArray([.. (communes ?? []).Select(code => JsonValue.Create(code))]),
         };
         change?.Invoke(header, payload);
-        return Signed(header, payload, s_key);
+        return Sign(header, payload, s_key);
     }
 
+    /// <summary>A client with a token for all that a connector, an agent and an administrator may do.</summary>
+    /// <param name="address">The service.</param>
+    /// <param name="communes">For these communes.</param>
+    public static HttpClient Client(Uri address, IEnumerable<string> communes) => new()
+    {
+        BaseAddress = address,
+        DefaultRequestHeaders = { Authorization = new("Bearer", Token(["connector", "epci-agent", "administrator"], communes)) },
+    };
+
     /// <summary>The same signed with another key; none when that is null.</summary>
-    public static string Signed(JsonObject header, JsonObject payload, ECDsa? key)
+    public static string Sign(JsonObject header, JsonObject payload, ECDsa? key)
     {
         var signed = $"{Encoded(header.ToJsonString())}.{Encoded(payload.ToJsonString())}";
         return $"{signed}.{(key is null ? "" : Base64Url.EncodeToString(key.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256)))}";

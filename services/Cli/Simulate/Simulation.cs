@@ -64,7 +64,7 @@ internal static class Simulation
         });
         command.SetAction(async (parsed, cancellation) =>
         {
-            using var web = Web.Patient(terminal, time);
+            using var web = Web.Patient(common.Credentials(parsed), terminal, time);
             var epci = await TerritoryAsync(web, parsed.GetValue(territory), parsed.GetRequiredValue(common.Hub), cancellation);
             var played = new SimulatedTerritory(epci, parsed.GetValue(seed));
             var past = parsed.GetValue(backfill) is { } months ? PastOf(months, parsed.GetValue(until), time.GetUtcNow()) : null;

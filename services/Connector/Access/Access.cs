@@ -49,9 +49,9 @@ internal static class Rules
     /// <summary>Registers them.</summary>
     public static void Add(AuthorizationOptions options)
     {
-        options.AddPolicy(Serve, policy => policy.RequireAssertion(asked => MayServe(CallerOf(asked), CommuneOf(asked))));
+        options.AddPolicy(Serve, policy => policy.RequireAssertion(asked => IsElsewhere(asked) || MayServe(CallerOf(asked), CommuneOf(asked))));
         options.AddPolicy(ServeAll, policy => policy.RequireAssertion(asked => Served(asked).All(commune => MayServe(CallerOf(asked), commune))));
-        options.AddPolicy(Watch, policy => policy.RequireAssertion(asked => MayWatch(CallerOf(asked), CommuneOf(asked))));
+        options.AddPolicy(Watch, policy => policy.RequireAssertion(asked => IsElsewhere(asked) || MayWatch(CallerOf(asked), CommuneOf(asked))));
         options.AddPolicy(WatchAll, policy => policy.RequireAssertion(asked => Served(asked).All(commune => MayWatch(CallerOf(asked), commune))));
         options.AddPolicy(Notify, policy => policy.RequireAssertion(KnowsTheKey));
         options.AddPolicy(Known, policy => policy.RequireAuthenticatedUser());
@@ -67,6 +67,10 @@ internal static class Rules
         asked.Resource is HttpContext context && context.Request.RouteValues["key"] is string given
         && context.RequestServices.GetRequiredService<IConfiguration>()["Formats:PayFipKey"] is { Length: >= 16 } key
         && CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given)), SHA256.HashData(Encoding.UTF8.GetBytes(key)));
+
+    // Of a commune that is not served here there is nothing to protect: whoever has a token gets the 404 that says which are.
+    private static bool IsElsewhere(AuthorizationHandlerContext asked) =>
+        CallerOf(asked) is not null && CommuneOf(asked) is { } commune && !Served(asked).Contains(commune);
 
     private static Caller? CallerOf(AuthorizationHandlerContext asked) => asked.User.Identity is { IsAuthenticated: true } ? Caller.Of(asked.User) : null;
 

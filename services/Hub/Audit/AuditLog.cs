@@ -91,11 +91,14 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider clock)
     }
 
     /// <summary>Goes through the whole chain.</summary>
-    public async Task<AuditCheck> VerifyAsync(CancellationToken cancellation)
+    /// <param name="expected">A hash that was the last one once; null when none was noted.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public async Task<AuditCheck> VerifyAsync(string? expected, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand("SELECT seq, at, who, act, subject, why, trace_id, details, previous, hash FROM audit.entry ORDER BY seq");
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         var (seq, previous) = (0L, Genesis);
+        var found = expected is null || expected == Genesis;
         while (await reader.ReadAsync(cancellation))
         {
             var row = Row(reader);
@@ -105,9 +108,10 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider clock)
                 : null;
             if (wrong is not null) return new(seq, previous, wrong);
             (seq, previous) = (row.Seq, row.Hash);
+            found |= row.Hash == expected;
         }
 
-        return new(seq, previous, null);
+        return new(seq, previous, found ? null : "the entry with the expected hash is missing: the end was cut off, or the whole was written anew");
     }
 
     /// <summary>

@@ -45,7 +45,10 @@ internal static class Configuration
             })
             .RequireAuthorization(Rules.ProtectData)
             .WithName("Audit").WithSummary("Who did what, when and why, in order; next is the after of the next page");
-        api.MapGet("audit/verification", async (AuditLog audit, CancellationToken cancellation) => await audit.VerifyAsync(cancellation))
+        api.MapGet("audit/verification", async (
+                AuditLog audit,
+                CancellationToken cancellation,
+                [Description("A last hash that was noted before")] string? expect = null) => await audit.VerifyAsync(expect, cancellation))
             .RequireAuthorization(Rules.Audit)
             .WithName("AuditVerification").WithSummary("Goes through the chain of hashes: how many entries are as they were written, the last hash, and what is wrong after them");
         return api;

@@ -20,14 +20,26 @@ public sealed class KeptDocuments(string folder) : IDocumentRetriever, IDisposab
         try
         {
             var document = await _http.GetStringAsync(new Uri(address), cancel);
-            Directory.CreateDirectory(folder);
-            await File.WriteAllTextAsync($"{kept}.new", document, cancel);
-            File.Move($"{kept}.new", kept, overwrite: true);
+            await KeepAsync(kept, document, cancel);
             return document;
         }
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancel.IsCancellationRequested && File.Exists(kept))
         {
             return await File.ReadAllTextAsync(kept, cancel);
+        }
+    }
+
+    // Without a copy the service works until it starts again while the issuer is away: no reason to refuse anything.
+    private async Task KeepAsync(string kept, string document, CancellationToken cancel)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+            await File.WriteAllTextAsync($"{kept}.new", document, cancel);
+            File.Move($"{kept}.new", kept, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
         }
     }
 

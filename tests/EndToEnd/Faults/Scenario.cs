@@ -130,7 +130,7 @@ internal sealed class Scenario : IAsyncDisposable
     private async Task<string> JournalAsync(string commune)
     {
         var connector = Deployment.Communes.ToList().FindIndex(served => served.Contains(commune));
-        using var client = new HttpClient { BaseAddress = Deployment.Connectors[connector].Address };
+        using var client = Deployment.ClientOf(Deployment.Connectors[connector]);
         var journal = JsonNode.Parse(await client.GetStringAsync(new Uri($"/communes/{commune}/journal", UriKind.Relative)))!;
         return $"{journal["lastPosition"]} {journal["publishedThrough"]} {journal["receivedThrough"]}";
     }

@@ -33,7 +33,7 @@ internal sealed class Sender : IAsyncDisposable
         var sending = new List<Task>();
         foreach (var (served, connector) in deployment.Communes.Zip(deployment.Connectors))
         {
-            var client = new HttpClient { BaseAddress = connector.Address };
+            var client = deployment.ClientOf(connector);
             _clients.Add(client);
             sending.AddRange(served.Select(commune => Task.Run(() => SendAsync(client, commune))));
         }

@@ -1,11 +1,12 @@
 """Reads the hub's feed with Debian's python3-grpcio, from nothing but feed.proto.
 
-usage: read_feed.py GENERATED ADDRESS CURSOR COUNT
+usage: FEED_TOKEN=… read_feed.py GENERATED ADDRESS CURSOR COUNT
 
 GENERATED is where protoc put feed_pb2.py. Prints one line an event, "cursor id", until COUNT events came or the feed is
 caught up, then "caught-up" in the latter case. Before, it checks health and asks reflection for the services.
 """
 
+import os
 import sys
 
 import grpc
@@ -27,7 +28,11 @@ with grpc.insecure_channel(address) as channel:
         request_serializer=feed_pb2.SubscribeRequest.SerializeToString,
         response_deserializer=feed_pb2.SubscribeResponse.FromString,
     )
-    stream = subscribe(feed_pb2.SubscribeRequest(cursor=cursor), timeout=120)
+    stream = subscribe(
+        feed_pb2.SubscribeRequest(cursor=cursor),
+        metadata=[("authorization", "Bearer " + os.environ["FEED_TOKEN"])],
+        timeout=120,
+    )
     for message in stream:
         kind = message.WhichOneof("message")
         if kind == "event":
