@@ -12,7 +12,10 @@ namespace Intercommunalite.Hub.Access;
 /// </summary>
 internal static class Rules
 {
-    /// <summary>Figures of the territory, without persons: agents, administrators, the DPO.</summary>
+    /// <summary>
+    /// Figures of the territory, without persons: agents, administrators, the DPO. Also by a session, since the pages offer them as
+    /// files: they are only read.
+    /// </summary>
     public const string ReadFigures = "read-figures";
 
     /// <summary>How far communes are received: agents of the communauté and administrators all of them, connectors their own.</summary>
@@ -72,7 +75,7 @@ internal static class Rules
     /// <summary>Registers them, and refuses what states none.</summary>
     public static void Add(AuthorizationOptions options)
     {
-        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => OfTokens(policy).RequireClaim(Caller.RolesClaim, roles));
+        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => (rule == ReadFigures ? OfSessions(OfTokens(policy)) : OfTokens(policy)).RequireClaim(Caller.RolesClaim, roles));
         options.AddPolicy(Known, policy => OfTokens(policy));
         options.AddPolicy(SeePages, policy => OfSessions(policy).RequireClaim(Caller.RolesClaim, WhoSeesPages));
         options.AddPolicy(SignedIn, policy => OfSessions(policy));

@@ -23,8 +23,7 @@ internal sealed class SessionCookie : CookieAuthenticationEvents
     /// <inheritdoc/>
     public override Task RedirectToLogin(RedirectContext<CookieAuthenticationOptions> context)
     {
-        // The connection of a page that is open cannot show a form.
-        if (IsConnection(context.Request)) context.Response.StatusCode = StatusCodes.Status401Unauthorized;
+        if (!IsPage(context.Request)) context.Response.StatusCode = StatusCodes.Status401Unauthorized;
         else context.Response.Redirect($"{SignInPages.SignIn}?{SignInPages.ReturnUrl}={Uri.EscapeDataString(context.Request.PathBase + context.Request.Path + context.Request.QueryString)}");
         return Task.CompletedTask;
     }
@@ -32,7 +31,7 @@ internal sealed class SessionCookie : CookieAuthenticationEvents
     /// <inheritdoc/>
     public override async Task RedirectToAccessDenied(RedirectContext<CookieAuthenticationOptions> context)
     {
-        if (IsConnection(context.Request))
+        if (!IsPage(context.Request))
         {
             context.Response.StatusCode = StatusCodes.Status403Forbidden;
             return;
@@ -45,5 +44,7 @@ internal sealed class SessionCookie : CookieAuthenticationEvents
         context.Response.Redirect(SignInPages.PageOf(todo) ?? SignInPages.Refused);
     }
 
-    private static bool IsConnection(HttpRequest request) => request.Path.StartsWithSegments("/_blazor", StringComparison.Ordinal);
+    // Neither the connection of an open page nor a call can show a form.
+    private static bool IsPage(HttpRequest request) =>
+        !request.Path.StartsWithSegments("/_blazor", StringComparison.Ordinal) && !request.Path.StartsWithSegments("/api", StringComparison.Ordinal);
 }
