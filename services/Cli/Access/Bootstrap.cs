@@ -6,6 +6,10 @@ namespace Intercommunalite.Cli.Access;
 /// <summary><c>interco access bootstrap</c>: makes the first administrator, on the hub's host.</summary>
 internal static class Bootstrap
 {
+    private sealed record Account(string Email, string TemporaryPassword);
+
+    private sealed record Made(string Id, string? Secret, Account? Account);
+
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
         var file = new Option<FileInfo>("--secret-file")
@@ -13,14 +17,24 @@ internal static class Bootstrap
             Description = "File of the hub's setting Access__BootstrapSecretFile.", HelpName = "FILE", Required = true,
         };
         var save = new Option<FileInfo?>("--save") { Description = "File to which id and secret go, to be sourced by a shell; readable by its owner alone. Without it they are shown.", HelpName = "FILE" };
-        var command = new Command("bootstrap", "Makes the first administrator. Works once.") { file, save };
+        var email = new Option<string?>("--email") { Description = "Whose account for the pages is made too.", HelpName = "ADDRESS" };
+        var command = new Command("bootstrap", "Makes the first administrator. Works once.") { file, save, email };
         command.SetAction(async (parsed, cancellation) =>
         {
             using var web = Web.Patient(common.Credentials(parsed), terminal, time);
             var secret = (await File.ReadAllTextAsync(parsed.GetRequiredValue(file).FullName, cancellation)).Trim();
-            var made = await web.PostAsync<ClientSecret>(
-                parsed.GetRequiredValue(common.Hub), $"{Access.Path}/bootstrap", () => JsonContent.Create(new { secret }), cancellation);
-            made.Show(parsed.GetValue(save), parsed.GetValue(common.Json), terminal);
+            var made = await web.PostAsync<Made>(
+                parsed.GetRequiredValue(common.Hub), $"{Access.Path}/bootstrap", () => JsonContent.Create(new { secret, email = parsed.GetValue(email) }), cancellation);
+            if (parsed.GetValue(common.Json))
+            {
+                terminal.WriteJson(made);
+                return Interco.Succeeded;
+            }
+
+            new ClientSecret(made.Id, made.Secret).Show(parsed.GetValue(save), json: false, terminal);
+            if (made.Account is not { } account) return Interco.Succeeded;
+            terminal.Write($"account   {account.Email}");
+            terminal.Write($"password  {account.TemporaryPassword} (to be changed at the first sign-in)");
             return Interco.Succeeded;
         });
         return command;

@@ -55,7 +55,9 @@ internal static class Rules
         options.AddPolicy(WatchAll, policy => policy.RequireAssertion(asked => Served(asked).All(commune => MayWatch(CallerOf(asked), commune))));
         options.AddPolicy(Notify, policy => policy.RequireAssertion(KnowsTheKey));
         options.AddPolicy(Known, policy => policy.RequireAuthenticatedUser());
-        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
+        // What is not there is not refused, but 404.
+        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder()
+            .RequireAssertion(asked => asked.Resource is HttpContext context && context.GetEndpoint() is null).Build();
     }
 
     private static bool MayServe(Caller? caller, string? commune) => caller is not null && commune is not null && caller.Is(Roles.Connector) && caller.Communes.Contains(commune);

@@ -17,6 +17,7 @@ internal static class Configuration
             options = options with { Issuer = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';')[0] };
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton<CurrentRights>();
+        builder.Services.AddOpenIddict().AddCore(core => core.UseEntityFrameworkCore().UseDbContext<AccessDatabase>());
         builder.Services.AddDbContext<AccessDatabase>((services, database) =>
             database.UseNpgsql(services.GetRequiredService<NpgsqlDataSource>(), npgsql => npgsql.MigrationsHistoryTable("migrations", AccessDatabase.Schema)));
         builder.Services.AddSingleton(new SchemaPart(async (services, cancellation) =>
@@ -25,8 +26,9 @@ internal static class Configuration
             await scope.ServiceProvider.GetRequiredService<AccessDatabase>().Database.MigrateAsync(cancellation);
         }));
 
-        // What fails is thrown, and told by whoever catches it.
-        builder.Logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None);
+        // What fails is thrown, and told by whoever catches it. (At the first start the key ring is asked for before its table is there.)
+        builder.Logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None)
+            .AddFilter("Microsoft.EntityFrameworkCore.Query", LogLevel.None).AddFilter("Microsoft.AspNetCore.DataProtection.KeyManagement.KeyRingProvider", LogLevel.Critical);
 
         var authentication = builder.Services.AddAuthentication(JwtBearerDefaults.AuthenticationScheme);
         if (options.TokenServer)

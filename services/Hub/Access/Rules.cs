@@ -79,7 +79,9 @@ internal static class Rules
         options.AddPolicy(Known, policy => OfTokens(policy));
         options.AddPolicy(SeePages, policy => OfSessions(policy).RequireClaim(Caller.RolesClaim, WhoSeesPages));
         options.AddPolicy(SignedIn, policy => OfSessions(policy));
-        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build();
+        // What is not there is not refused, but 404.
+        options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder()
+            .RequireAssertion(asked => asked.Resource is HttpContext context && context.GetEndpoint() is null).Build();
     }
 
     // Calls take tokens alone: a browser's cookie, which goes along wherever the browser is led, opens none of them.

@@ -26,7 +26,6 @@ internal static class TokenServer
     public static void Add(WebApplicationBuilder builder, AccessOptions options)
     {
         builder.Services.AddOpenIddict()
-            .AddCore(core => core.UseEntityFrameworkCore().UseDbContext<AccessDatabase>())
             .AddServer(server => server
                 .SetIssuer(options.Issuer!)
                 .SetTokenEndpointUris(Path.TrimStart('/'))
