@@ -1,5 +1,6 @@
-// An OpenID Connect provider that is none of ours. Usage: node provider.js PORT REDIRECT POST_LOGOUT; prints "ready" when it listens.
-// People: login "agent", "visitor", "jwt-…". The client "hub" gets user info as a signed JWT, as ProConnect gives it; "hub-json" as JSON.
+// An OpenID Connect provider that is none of ours. Usage: node provider.js PORT LOG HUB…; prints "ready" when it listens.
+// Version 8 of the package, since it runs on the Node.js 18 of Debian 12.
+// Any password will do. The client "hub" gets user info as a signed JWT, as ProConnect gives it; "hub-json" as JSON.
 import { appendFileSync } from 'node:fs';
 import { Provider } from 'oidc-provider';
 
@@ -25,19 +26,22 @@ const provider = new Provider(issuer, {
   clients: [
     { ...dashboard, client_id: 'hub', userinfo_signed_response_alg: 'RS256' },
     { ...dashboard, client_id: 'hub-json' },
-    {
-      client_id: 'software',
+    ...['software', 'administration'].map((id) => ({
+      client_id: id,
       client_secret: 'not-a-secret-but-long-enough',
       grant_types: ['client_credentials'],
       response_types: [],
       redirect_uris: [],
-    },
+    })),
   ],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], rights: ['roles', 'communes'] },
   scopes: ['openid', 'email', 'profile', 'rights'],
   pkce: { required: () => true },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
-  extraTokenClaims: (_, token) => (token.kind === 'ClientCredentials' ? { roles: ['connector', 'epci-agent'], communes: ['35085'] } : undefined),
+  extraTokenClaims: (_, token) =>
+    token.kind !== 'ClientCredentials' ? undefined
+    : token.clientId === 'software' ? { roles: ['connector', 'epci-agent'], communes: ['35085'] }
+    : { roles: ['administrator'] },
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
@@ -52,9 +56,12 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['not-a-secret'] },
 });
 
-// What the hub asks for, one line a request, for the tests to read.
-provider.use((context, next) => {
-  if (/^\/(auth|session\/end)$/.test(context.path)) appendFileSync(log, `${context.path} ${context.querystring}\n`);
-  return next();
+// What the hub asks for, one line a request, for the tests to read; also where it was pushed beforehand (RFC 9126).
+provider.use(async (context, next) => {
+  await next();
+  const { route, params } = context.oidc ?? {};
+  if (!params || !['authorization', 'end_session'].includes(route)) return;
+  const given = Object.entries(params).filter(([, value]) => value !== undefined);
+  appendFileSync(log, `${route} ${new URLSearchParams(given)}\n`);
 });
 provider.listen(Number(port), '127.0.0.1', () => console.log('ready'));
