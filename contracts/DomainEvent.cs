@@ -10,6 +10,9 @@ public abstract record DomainEvent
 {
     /// <summary>The same facts without <c>personal</c>: what may be stored with the events.</summary>
     public virtual DomainEvent WithoutPersonal() => this;
+
+    /// <summary>Its personal data; null when it has none.</summary>
+    public virtual PersonalData? GetPersonal() => null;
 }
 
 /// <summary>Facts that come, or may come, with personal data.</summary>
@@ -23,6 +26,9 @@ public abstract record DomainEvent<TPersonal> : DomainEvent
 
     /// <inheritdoc/>
     public sealed override DomainEvent WithoutPersonal() => this with { Personal = null };
+
+    /// <inheritdoc/>
+    public sealed override PersonalData? GetPersonal() => Personal;
 }
 
 /// <summary>Data that names or locates a person. Its text form says nothing, so that no log can hold it by accident.</summary>

@@ -73,6 +73,20 @@ public static class EventReader
         return read is not null;
     }
 
+    /// <summary>Reads another record that is written like contracts, such as what a caller posts; strict as events are.</summary>
+    /// <param name="json">The record.</param>
+    /// <param name="read">The record read, or null.</param>
+    /// <param name="errors">Every fault found; empty when the record was read.</param>
+    /// <returns>Whether the JSON has the record's form.</returns>
+    public static bool TryRead<T>(JsonElement json, [NotNullWhen(true)] out T? read, out IReadOnlyList<FieldError> errors)
+        where T : class
+    {
+        var found = new List<FieldError>();
+        errors = found;
+        if (!TryDeserialize(json, typeof(T), out read)) Explain(json, typeof(T), "", found);
+        return read is not null;
+    }
+
     private static bool TryDeserialize<T>(JsonElement json, Type type, [NotNullWhen(true)] out T? value)
         where T : class
     {

@@ -15,13 +15,14 @@ internal static class FeedReading
     /// <param name="Server">Address of the feed.</param>
     /// <param name="Credentials">With what it is called.</param>
     /// <param name="Filter">Which events.</param>
+    /// <param name="Agreement">Under which agreement; empty when there is only one.</param>
     /// <param name="Follow">Whether to go on once everything there is was read.</param>
     /// <param name="Limit">Most events to print; null for all.</param>
     /// <param name="Json">Whether as JSON.</param>
-    private sealed record Reading(Uri Server, Credentials Credentials, Filter Filter, bool Follow, long? Limit, bool Json);
+    private sealed record Reading(Uri Server, Credentials Credentials, Filter Filter, string Agreement, bool Follow, long? Limit, bool Json);
 
     private sealed record Line(
-        string Cursor, string Id, string Source, string Type, string Subject, string Time, string Commune, JsonElement Data);
+        string Cursor, string Id, string Source, string Type, string Subject, string Time, string Commune, JsonElement Data, JsonElement? Personal);
 
     public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
     {
@@ -45,9 +46,13 @@ internal static class FeedReading
             Description = "Keep the cursor here, and go on from it the next time; until it exists, --after holds.",
             HelpName = "FILE",
         };
-        var command = new Command("feed", "Prints the territory's events in the order of the hub; never personal data.")
+        var agreement = new Option<string>("--agreement")
         {
-            after, types, communes, follow, limit, cursorFile,
+            Description = "Of a partner: the agreement under which to read. Needed when several are in force.", HelpName = "ID", DefaultValueFactory = _ => "",
+        };
+        var command = new Command("feed", "Prints the territory's events in the order of the hub: all without personal data, or what an agreement allows.")
+        {
+            after, types, communes, follow, limit, cursorFile, agreement,
         };
         limit.Validators.Add(result =>
         {
@@ -60,7 +65,7 @@ internal static class FeedReading
             var filter = new Filter();
             filter.Types_.AddRange(parsed.GetValue(types));
             filter.Communes.AddRange(parsed.GetValue(communes));
-            var reading = new Reading(server, common.Credentials(parsed), filter, parsed.GetValue(follow), parsed.GetValue(limit), parsed.GetValue(common.Json));
+            var reading = new Reading(server, common.Credentials(parsed), filter, parsed.GetRequiredValue(agreement), parsed.GetValue(follow), parsed.GetValue(limit), parsed.GetValue(common.Json));
             var cursor = CursorFile.Open(parsed.GetValue(cursorFile), parsed.GetValue(after));
             try
             {
@@ -89,7 +94,7 @@ internal static class FeedReading
         {
             try
             {
-                using var call = client.Subscribe(new() { Cursor = cursor.Value, Filter = reading.Filter }, await HeadersAsync(reading, cancellation), cancellationToken: cancellation);
+                using var call = client.Subscribe(new() { Cursor = cursor.Value, Filter = reading.Filter, Agreement = reading.Agreement }, await HeadersAsync(reading, cancellation), cancellationToken: cancellation);
                 await foreach (var message in call.ResponseStream.ReadAllAsync(cancellation))
                 {
                     pause = TimeSpan.FromSeconds(1);
@@ -132,7 +137,8 @@ internal static class FeedReading
         if (json)
         {
             using var data = JsonDocument.Parse(e.Data);
-            terminal.WriteJson(new Line(e.Cursor, e.Id, e.Source, e.Type, e.Subject, e.Time, e.Commune, data.RootElement));
+            terminal.WriteJson(new Line(
+                e.Cursor, e.Id, e.Source, e.Type, e.Subject, e.Time, e.Commune, data.RootElement, e.Personal.Length > 0 ? JsonElement.Parse(e.Personal) : null));
         }
         else
         {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Polly;
@@ -55,6 +56,31 @@ internal sealed class Web : IDisposable
     /// <summary>The answer to a GET, read as JSON.</summary>
     public Task<T> GetAsync<T>(Uri server, string path, CancellationToken cancellation) =>
         SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), s_longestCall, cancellation);
+
+    /// <summary>The same; null when there is none there (404).</summary>
+    public async Task<T?> FindAsync<T>(Uri server, string path, CancellationToken cancellation)
+        where T : class
+    {
+        try
+        {
+            return await GetAsync<T>(server, path, cancellation);
+        }
+        catch (Failure e) when (e.Status == HttpStatusCode.NotFound)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The answer to a GET as text.</summary>
+    public async Task<string> TextAsync(Uri server, string path, CancellationToken cancellation)
+    {
+        using var response = await AnswerAsync(() => new HttpRequestMessage(HttpMethod.Get, At(server, path)), s_longestCall, cancellation);
+        return await response.Content.ReadAsStringAsync(cancellation);
+    }
+
+    /// <summary>The answer to a PUT that replaces what <paramref name="tag"/> names, read as JSON.</summary>
+    public Task<T> PutAsync<T>(Uri server, string path, Func<HttpContent?> content, string tag, CancellationToken cancellation) => SendAsync<T>(
+        () => new HttpRequestMessage(HttpMethod.Put, At(server, path)) { Content = content(), Headers = { IfMatch = { EntityTagHeaderValue.Parse(tag) } } }, s_longestCall, cancellation);
 
     /// <summary>The answer to a POST, read as JSON. <paramref name="content"/> is asked for anew for every try.</summary>
     public Task<T> PostAsync<T>(Uri server, string path, Func<HttpContent?> content, CancellationToken cancellation) =>
@@ -156,7 +182,7 @@ internal sealed class Web : IDisposable
         }
 
         if (response.IsSuccessStatusCode) return response;
-        using (response) throw new Failure(await Problem.ReadAsync(response, cancellation));
+        using (response) throw new Failure(await Problem.ReadAsync(response, cancellation)) { Status = response.StatusCode };
     }
 
     private static async Task<T> WithinAsync<T>(TimeSpan longest, Func<CancellationToken, Task<T>> call, CancellationToken cancellation)

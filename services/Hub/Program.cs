@@ -1,4 +1,5 @@
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.Dashboard;
@@ -25,6 +26,7 @@ builder.AddCivilRecords();
 builder.AddSchools();
 builder.AddPayments();
 builder.AddOpenData();
+builder.AddAgreements();
 builder.AddFeeds();
 builder.AddDashboard();
 builder.Services.AddSingleton(TimeProvider.System);
@@ -39,13 +41,15 @@ app.MapOpenApi().AllowAnonymous();
 app.MapGroup("/api/v1")
     .MapAccess()
     .MapAudit()
+    .MapPrivacy()
     .MapTerritory()
     .MapIngestion()
     .MapCivilRecords()
     .MapSchools()
     .MapPayments()
     .MapOpenData()
-    .MapReplay();
+    .MapReplay()
+    .MapAgreements();
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();

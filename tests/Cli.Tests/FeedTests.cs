@@ -38,6 +38,7 @@ public sealed class FeedTests : IDisposable
         var second = JsonDocument.Parse(Lines(run)[1]).RootElement;
         Assert.Equal("c2", second.GetProperty("cursor").GetString());
         Assert.Equal("2026-11-24", second.GetProperty("data").GetProperty("date").GetString());
+        Assert.Equal("NOM", second.GetProperty("personal").GetProperty("child").GetProperty("lastName").GetString());
     }
 
     [Fact]
@@ -47,11 +48,11 @@ public sealed class FeedTests : IDisposable
         await using var hub = await HubAsync(feed);
 
         var run = await Command.RunAsync(
-            "feed", "--after", "c1", "--type", "fr.intercommunalite.schools.*", "--type", "b", "--commune", "35085", "35317", "--grpc", hub.Address);
+            "feed", "--after", "c1", "--type", "fr.intercommunalite.schools.*", "--type", "b", "--commune", "35085", "35317", "--agreement", "canteen", "--grpc", hub.Address);
 
         Assert.Equal(2, Lines(run).Length);
         var request = Assert.Single(feed.Requests);
-        Assert.Equal("c1", request.Cursor);
+        Assert.Equal(("c1", "canteen"), (request.Cursor, request.Agreement));
         Assert.Equal(["fr.intercommunalite.schools.*", "b"], request.Filter.Types_);
         Assert.Equal(["35085", "35317"], request.Filter.Communes);
     }
@@ -149,6 +150,7 @@ public sealed class FeedTests : IDisposable
             Subject = $"birth/2026/{number:D6}",
             Time = "2026-11-24T09:00:00Z",
             Data = """{"date":"2026-11-24","actNumber":"1"}""",
+            Personal = number == 2 ? """{"child":{"lastName":"NOM"}}""" : "",
             Commune = "35085",
         };
     }

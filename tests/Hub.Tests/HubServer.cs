@@ -5,6 +5,7 @@ using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.OpenData;
 using Intercommunalite.Hub.Payments;
+using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Replay;
 using Intercommunalite.Hub.Schools;
 using Intercommunalite.ServiceDefaults;
@@ -58,7 +59,8 @@ internal sealed class HubServer : IAsyncDisposable
         builder.AddAudit();
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
-            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now));
+            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now))
+            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>());
         var app = builder.Build();
         app.UseServiceDefaults();
         app.UseAuthentication();

@@ -46,8 +46,18 @@ public sealed class HubStore : IAsyncLifetime
 
     internal string ConnectionString => _database.ConnectionString;
 
+    /// <summary>The settings of a hub on this store.</summary>
+    internal IReadOnlyDictionary<string, string?> Settings => new Dictionary<string, string?>
+    {
+        ["ConnectionStrings:Hub"] = _database.ConnectionString,
+        ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
+        ["Privacy:MasterKey"] = TestDatabase.MasterKey,
+        ["Hub:Territory"] = "243500733",
+        ["Logging:LogLevel:Default"] = "None",
+    };
+
     /// <summary>The journals by way of other connections.</summary>
-    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>());
+    internal Journals In(NpgsqlDataSource database) => new(database, _hub.Services.GetRequiredService<Epci>(), _hub.Services.GetRequiredService<PersonalDataStore>());
 
     internal IDocumentStore Store => _hub.Services.GetRequiredService<IDocumentStore>();
 
@@ -55,21 +65,14 @@ public sealed class HubStore : IAsyncLifetime
     {
         _database = await TestDatabase.CreateAsync();
         var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
-        {
-            ["ConnectionStrings:Hub"] = _database.ConnectionString,
-            ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
-            ["Privacy:MasterKey"] = TestDatabase.MasterKey,
-            ["Hub:Territory"] = "243500733",
-            ["Logging:LogLevel:Default"] = "None",
-        });
+        builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
-        builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.AddSingleton(TimeProvider.System);
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
-        Journals = new Journals(Database, _hub.Services.GetRequiredService<Epci>());
-        Quarantine = new Quarantine(Database, Journals, TimeProvider.System);
+        Journals = In(Database);
+        Quarantine = new Quarantine(Database, Journals, _hub.Services.GetRequiredService<PersonalDataStore>(), _hub.Services.GetRequiredService<KeyVault>(), TimeProvider.System);
     }
 
     public async Task DisposeAsync()

@@ -44,11 +44,17 @@ public static class TestIssuer
     /// <summary>A client with a token for all that a connector, an agent and an administrator may do.</summary>
     /// <param name="address">The service.</param>
     /// <param name="communes">For these communes.</param>
-    public static HttpClient Client(Uri address, IEnumerable<string> communes) => new()
+    public static HttpClient Client(Uri address, IEnumerable<string> communes) => Client(address, communes, "connector", "epci-agent", "administrator");
+
+    /// <summary>A client with a token for these roles.</summary>
+    public static HttpClient Client(Uri address, IEnumerable<string> communes, params string[] roles) => new()
     {
         BaseAddress = address,
-        DefaultRequestHeaders = { Authorization = new("Bearer", Token(["connector", "epci-agent", "administrator"], communes)) },
+        DefaultRequestHeaders = { Authorization = new("Bearer", Token(roles, communes)) },
     };
+
+    /// <summary>Its public key (SubjectPublicKeyInfo), which everybody may have.</summary>
+    public static byte[] PublicKey => s_key.ExportSubjectPublicKeyInfo();
 
     /// <summary>The same signed with another key; none when that is null.</summary>
     public static string Sign(JsonObject header, JsonObject payload, ECDsa? key)

@@ -13,6 +13,8 @@ internal static class Access
         Token(common, terminal),
         Clients.Command(common, terminal),
         Accounts.Command(common, terminal),
+        Agreements.Command(common, terminal),
+        Register.Command(common, terminal),
         Audit.Command(common, terminal),
     };
 

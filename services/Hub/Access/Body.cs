@@ -20,14 +20,13 @@ internal static class Body
         if (!request.HasJsonContentType()) return (null, Wrong(StatusCodes.Status415UnsupportedMediaType, "Content type not supported", "Send application/json."));
         try
         {
-            return await JsonSerializer.DeserializeAsync<T>(request.Body, ContractJson.Options, request.HttpContext.RequestAborted) is { } value
-                ? (value, null)
-                : (null, Unprocessable("$", "an object expected"));
+            var json = await JsonSerializer.DeserializeAsync<JsonElement>(request.Body, ContractJson.Options, request.HttpContext.RequestAborted);
+            return EventReader.TryRead<T>(json, out var value, out var errors) ? (value, null) : (null, Unprocessable(errors));
         }
-        catch (JsonException e)
+        catch (JsonException)
         {
-            // The path alone: the message may repeat a value.
-            return (null, Unprocessable(e.Path is { Length: > 0 } path ? path : "$", "not what this call takes: unknown, missing, of another kind or not JSON"));
+            // The message may repeat a value.
+            return (null, Unprocessable("", "not JSON, or too deep"));
         }
     }
 

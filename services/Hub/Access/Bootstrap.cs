@@ -62,7 +62,7 @@ internal static class Bootstrap
             }
         }
 
-        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new(ClientId, "First administrator", [Roles.Administrator]), cancellation);
+        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new("First administrator", [Roles.Administrator]), cancellation);
         await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
         AccountPassword? made = null;
         // One of this address may be left from before: the client alone is then made anew.

@@ -13,12 +13,12 @@ using static OpenIddict.Abstractions.OpenIddictConstants;
 namespace Intercommunalite.Hub.Access;
 
 /// <summary>What is asked for a client.</summary>
-/// <param name="Id">Its identifier: 3 to 64 small letters, digits and hyphens. Not asked for where the path names it.</param>
 /// <param name="Name">Name to be shown, of the software and who runs it.</param>
 /// <param name="Roles">See <see cref="Roles"/>.</param>
 /// <param name="Communes">INSEE codes; required with a role that holds for given communes.</param>
 /// <param name="PublicKeys">Keys by which it signs its assertions (<c>private_key_jwt</c>), as a JSON Web Key Set; without them it gets a secret.</param>
-internal sealed record ClientRequest(string? Id, string Name, IReadOnlyList<string> Roles, IReadOnlyList<string>? Communes = null, JsonElement? PublicKeys = null);
+/// <param name="Id">Its identifier: 3 to 64 small letters, digits and hyphens. Not asked for where the path names it.</param>
+internal sealed record ClientRequest(string Name, IReadOnlyList<string> Roles, IReadOnlyList<string>? Communes = null, JsonElement? PublicKeys = null, string? Id = null);
 
 /// <summary>Why something is done.</summary>
 internal sealed record Reasoned(string Reason);

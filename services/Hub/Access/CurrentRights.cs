@@ -18,12 +18,13 @@ internal sealed class CurrentRights(NpgsqlDataSource database, AccessOptions opt
 
     private readonly ConcurrentDictionary<string, (Client? Client, long ReadAt)> _known = new(StringComparer.Ordinal);
 
-    /// <summary>Whether a caller whose token was taken is still to be served: the token has not run out, and its client is not suspended or deleted.</summary>
+    /// <summary>Whether a caller whose token was taken is still to be served: the token has not run out, and its client is not suspended or deleted and has kept its roles.</summary>
     /// <remarks>For streams, which outlive the check at their beginning. Ask at least twice a second.</remarks>
     public async ValueTask<bool> StillHoldAsync(ClaimsPrincipal user, CancellationToken cancellation) =>
         long.TryParse(user.FindFirstValue("exp"), CultureInfo.InvariantCulture, out var until)
         && clock.GetUtcNow() < DateTimeOffset.FromUnixTimeSeconds(until)
-        && (!options.TokenServer || await FindAsync(Caller.Of(user).Id, cancellation) is { Suspended: false });
+        && (!options.TokenServer || (await FindAsync(Caller.Of(user).Id, cancellation) is { Suspended: false } client
+            && user.FindAll(Caller.RolesClaim).All(role => client.Roles.Contains(role.Value))));
 
     /// <summary>A client; null when there is none of that id.</summary>
     public async ValueTask<Client?> FindAsync(string id, CancellationToken cancellation)

@@ -36,6 +36,7 @@ internal static class Configuration
                 [Description("On this subject")] string? subject = null) =>
             {
                 if (limit is < 1 or > MaxLimit) return (IResult)Query.Problem("limit", $"1 to {MaxLimit} expected");
+                if (!new[] { who, act, subject }.All(Query.IsText)) return Query.Problem("who, act, subject", "text without NUL expected");
                 var rows = await audit.ReadAsync(after, limit, new(who, act, subject), context.RequestAborted);
                 return TypedResults.Ok(new
                 {

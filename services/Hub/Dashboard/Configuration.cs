@@ -14,7 +14,6 @@ internal static class Configuration
         FindAssetsBesideTheProgram(builder);
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
         builder.Services.AddMudServices();
-        builder.Services.AddSingleton<TerritoryClock>();
         builder.Services.AddSingleton<SimulatedEvents>();
         builder.Services.AddSingleton<OverviewSource>();
         builder.Services.AddHostedService(services => services.GetRequiredService<OverviewSource>());

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Territory;
 using Npgsql;
 
 namespace Intercommunalite.Hub.Dashboard;

@@ -77,6 +77,7 @@ internal static class Append
             [EventHeaders.Position] = read.Envelope.Position,
         };
         if (read.Envelope.TraceParent is { } trace) headers[EventHeaders.TraceParent] = trace;
+        if (read.Data.GetPersonal() is not null) headers[EventHeaders.Personal] = true;
         return JsonSerializer.SerializeToUtf8Bytes(headers, ContractJson.Options);
     }
 

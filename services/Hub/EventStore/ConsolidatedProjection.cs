@@ -125,4 +125,7 @@ internal static class EventHeaders
     public const string Journal = "journal";
     public const string Position = "position";
     public const string TraceParent = "traceparent";
+
+    /// <summary><c>true</c> when the event came with personal data, whether that is still held or not.</summary>
+    public const string Personal = "personal";
 }

@@ -33,6 +33,9 @@ internal static class Query
     /// <summary>A text or null.</summary>
     public static NpgsqlParameter Text(string? value) => new() { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
 
+    /// <summary>Whether PostgreSQL takes it as text, which cannot hold the character 0.</summary>
+    public static bool IsText(string? text) => text?.Contains('\0', StringComparison.Ordinal) != true;
+
     private static bool IsMonth(string? text) => text is null || (PartialDate.TryParse(text, out var month) && month is { Month: not null, Day: null });
 
     private static bool IsMember(string? commune, Epci territory) =>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
+using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Hub.EventStore;
 
@@ -18,4 +19,10 @@ internal static class TypePattern
         like = prefix.Length == 0 || prefix.AsSpan().ContainsAnyExcept(s_characters) ? null : text.EndsWith('*') ? $"{prefix}%" : prefix;
         return like is not null;
     }
+
+    /// <summary>The types of the catalogue that a pattern means; none when it is no pattern.</summary>
+    public static IEnumerable<EventType> Types(string text) =>
+        !TryParse(text, out _) ? []
+        : text.EndsWith('*') ? Catalogue.All.Where(type => type.Name.StartsWith(text[..^1], StringComparison.Ordinal))
+        : Catalogue.Find(text) is { } type ? [type] : [];
 }

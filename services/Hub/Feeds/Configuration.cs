@@ -8,6 +8,7 @@ internal static class Configuration
 {
     public static WebApplicationBuilder AddFeeds(this WebApplicationBuilder builder)
     {
+        builder.Services.AddSingleton<PersonalPages>();
         builder.Services.AddGrpc();
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks(options => options.Services.Map("", check => check.Tags.Contains(Defaults.Ready)));

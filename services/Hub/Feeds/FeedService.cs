@@ -1,16 +1,20 @@
 using System.Globalization;
 using System.Text.Json;
 using Grpc.Core;
-using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.EventStore;
 using Npgsql;
 using NpgsqlTypes;
 
 namespace Intercommunalite.Hub.Feeds;
 
-/// <summary>The feed of events over gRPC, in the order of the store, never beyond its high-water mark.</summary>
-internal sealed class FeedService(NpgsqlDataSource database, Positions positions) : Feed.FeedBase
+/// <summary>
+/// The feed of events over gRPC, in the order of the store, never beyond its high-water mark: of it, what the caller may have when each
+/// page is made.
+/// </summary>
+internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights, PersonalPages personal) : Feed.FeedBase
 {
     private const int PageSize = 500;
     private const int MaxLimit = 1000;
@@ -21,9 +25,10 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     {
         if (request.Limit is < 0 or > MaxLimit) throw Invalid($"limit: 1 to {MaxLimit} expected.");
         var after = Position(request.Cursor);
-        var filter = FeedFilter.From(request.Filter);
+        var access = Access(request.Agreement, request.Filter, context);
+        await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
-        var page = await PageAsync(after, filter, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        var page = await PageAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
 
@@ -31,18 +36,25 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
     public override async Task Subscribe(SubscribeRequest request, IServerStreamWriter<SubscribeResponse> responseStream, ServerCallContext context)
     {
         var after = Position(request.Cursor);
-        var filter = FeedFilter.From(request.Filter);
+        var access = Access(request.Agreement, request.Filter, context);
+        await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
+        await using var watch = new Watch(access, context.GetHttpContext());
         bool? caughtUp = null;
         try
         {
             while (true)
             {
                 var moved = positions.Moved;
-                var page = await PageAsync(after, filter, PageSize, context.CancellationToken);
+                var page = await PageAsync(after, access, PageSize, context.CancellationToken);
                 if (caughtUp == true && !page.CaughtUp)
                     await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
-                foreach (var item in page.Events) await responseStream.WriteAsync(new SubscribeResponse { Event = item }, context.CancellationToken);
+                foreach (var item in page.Events)
+                {
+                    watch.ThrowIfOver();
+                    await responseStream.WriteAsync(new SubscribeResponse { Event = item }, context.CancellationToken);
+                }
+
                 var lastSent = page.Events.Count > 0 ? Position(page.Events[^1].Cursor) : after;
                 if (page.Through > lastSent)
                     await responseStream.WriteAsync(new SubscribeResponse { Checkpoint = new Checkpoint { Cursor = Cursor(page.Through) } }, context.CancellationToken);
@@ -50,7 +62,7 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
                 if (page.CaughtUp && caughtUp != true)
                     await responseStream.WriteAsync(new SubscribeResponse { CaughtUp = new CaughtUp { Cursor = Cursor(after) } }, context.CancellationToken);
                 caughtUp = page.CaughtUp;
-                if (page.CaughtUp) await moved.WaitAsync(context.CancellationToken);
+                if (page.CaughtUp) await watch.WaitAsync(moved, context.CancellationToken);
             }
         }
         catch (OperationCanceledException) when (context.CancellationToken.IsCancellationRequested)
@@ -58,6 +70,9 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
             // The subscriber went away.
         }
     }
+
+    private FeedAccess Access(string agreement, Filter? filter, ServerCallContext context) =>
+        new(context.GetHttpContext().User, agreement, filter, agreements, rights);
 
     // A cursor ahead of the store comes from another store, or from before a restore: waiting there would pass over events in silence.
     private async Task CheckAsync(long after, CancellationToken cancellation)
@@ -69,41 +84,49 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         if (after > high) throw new RpcException(new Status(StatusCode.OutOfRange, $"cursor: ahead of this feed, which ends at {high}. The hub was restored, or it is another one: read again from an earlier cursor."));
     }
 
-    /// <summary>Events after a position, at most so many, and the position that was looked through.</summary>
-    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, FeedFilter filter, int limit, CancellationToken cancellation)
+    /// <summary>Events after a position that are allowed, at most so many, and the position that was looked through.</summary>
+    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, FeedAccess access, int limit, CancellationToken cancellation)
     {
+        var allowed = await access.NowAsync(cancellation);
         var high = Math.Max(positions.HighWater, after);
-        var events = new List<Event>();
+        var page = await EventsAsync(after, high, allowed, limit, cancellation);
+        if (allowed.Agreement is { HasPersonalData: true } agreement) await personal.AddAsync(page, access.Who, agreement, cancellation);
+        var through = page.Count == limit ? Position(page[^1].Event.Cursor) : high;
+        return ([.. page.Select(item => item.Event)], through, through >= high);
+    }
+
+    private async Task<List<(Guid Id, Event Event)>> EventsAsync(long after, long high, Allowed allowed, int limit, CancellationToken cancellation)
+    {
+        var events = new List<(Guid Id, Event Event)>();
         await using var command = database.CreateCommand("""
-            SELECT seq_id, stream_id, type, data::text, headers::text FROM hub.mt_events
-            WHERE seq_id > $1 AND seq_id <= $2 AND ($3::text[] IS NULL OR type LIKE ANY ($3)) AND ($4::text[] IS NULL OR split_part(stream_id, '/', 1) = ANY ($4))
+            SELECT seq_id, stream_id, type, data::text, headers::text, id FROM hub.mt_events
+            WHERE seq_id > $1 AND seq_id <= $2 AND ($3::text[] IS NULL OR type = ANY ($3)) AND ($4::text[] IS NULL OR split_part(stream_id, '/', 1) = ANY ($4))
             ORDER BY seq_id LIMIT $5
             """);
         command.Parameters.Add(new() { Value = after });
         command.Parameters.Add(new() { Value = high });
-        command.Parameters.Add(new() { Value = (object?)filter.TypePatterns ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
-        command.Parameters.Add(new() { Value = (object?)filter.Communes ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        command.Parameters.Add(new() { Value = (object?)allowed.Types ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        command.Parameters.Add(new() { Value = (object?)allowed.Communes ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
         command.Parameters.Add(new() { Value = limit });
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) events.Add(Item(reader));
-        var full = events.Count == limit;
-        var through = full ? Position(events[^1].Cursor) : high;
-        return (events, through, through >= high);
+        while (await reader.ReadAsync(cancellation)) events.Add((reader.GetGuid(5), Item(reader, allowed.Agreement)));
+        return events;
     }
 
-    private static Event Item(NpgsqlDataReader reader)
+    private static Event Item(NpgsqlDataReader reader, AgreementInForce? agreement)
     {
         var stream = reader.GetString(1).Split('/', 3);
+        var (type, data) = (reader.GetString(2), reader.GetString(3));
         using var headers = JsonDocument.Parse(reader.GetString(4));
         return new Event
         {
             Cursor = Cursor(reader.GetInt64(0)),
             Id = headers.RootElement.GetProperty(EventHeaders.Id).GetString(),
             Source = headers.RootElement.GetProperty(EventHeaders.Source).GetString(),
-            Type = reader.GetString(2),
+            Type = type,
             Subject = stream[2],
             Time = headers.RootElement.GetProperty(EventHeaders.Time).GetString(),
-            Data = reader.GetString(3),
+            Data = agreement is null ? data : agreement.TrimData(type, data),
             Commune = stream[0],
             Traceparent = headers.RootElement.TryGetProperty(EventHeaders.TraceParent, out var trace) ? trace.GetString() : "",
         };
@@ -117,23 +140,4 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         : throw Invalid("cursor: not one of this feed. Leave it empty to read from the beginning.");
 
     private static RpcException Invalid(string detail) => new(new Status(StatusCode.InvalidArgument, detail));
-
-    /// <summary>A filter as the query takes it.</summary>
-    private sealed record FeedFilter(string[]? TypePatterns, string[]? Communes)
-    {
-        public static FeedFilter From(Filter? filter)
-        {
-            foreach (var commune in filter?.Communes ?? [])
-            {
-                if (!CommuneCode.TryParse(commune, out _)) throw Invalid("filter.communes: INSEE commune codes expected.");
-            }
-
-            return new FeedFilter(
-                filter is { Types_.Count: > 0 } ? [.. filter.Types_.Select(Pattern)] : null,
-                filter is { Communes.Count: > 0 } ? [.. filter.Communes] : null);
-        }
-
-        private static string Pattern(string type) =>
-            TypePattern.TryParse(type, out var like) ? like : throw Invalid($"filter.types: {TypePattern.Form}.");
-    }
 }

@@ -62,7 +62,7 @@ internal sealed record JournalStatus(
 /// <c>ReceivedThrough</c> of every journal, and the one transaction in which events are appended, their personal data stored
 /// and <c>ReceivedThrough</c> moved.
 /// </summary>
-internal sealed class Journals(NpgsqlDataSource database, Epci territory)
+internal sealed class Journals(NpgsqlDataSource database, Epci territory, PersonalDataStore personalData)
 {
     /// <summary>Stores the events of a run that are next in their journals.</summary>
     /// <param name="run">Events, sorted by journal and position.</param>
@@ -90,10 +90,11 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory)
             }
         }
 
+        var sealedRun = await personalData.SealAsync(connection, stored, [.. quarantined.Select(refused => Quarantine.ContentOf(refused.Event))], now, cancellation);
         await using var batch = new NpgsqlBatch(connection, transaction);
         batch.AppendEvents(stored);
-        batch.StorePersonalData(stored);
-        foreach (var (refused, reason) in quarantined) Quarantine.Keep(batch, refused, reason, now);
+        sealedRun.Store(batch);
+        foreach (var ((refused, reason), (key, content)) in quarantined.Zip(sealedRun.Contents)) Quarantine.Keep(batch, refused, reason, key, content, now);
         var arriving = Arriving(run, ends);
         foreach (var (journal, end) in ends)
         {

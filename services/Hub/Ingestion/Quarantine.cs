@@ -41,26 +41,31 @@ internal sealed record RetryCounts(long Retried, long StillRefused);
 
 /// <summary>
 /// Keeps whole what the hub does not accept until somebody retries or discards it: events, and messages that cannot be read.
-/// When it ends, its content is erased here (it may hold personal data): a retried event is in the event store then, its
-/// personal data apart; the row stays, with the reason and the times.
+/// The content is encrypted with a key of its own, since it may hold personal data. When it ends, content and key are deleted: a
+/// retried event is in the event store then, its personal data apart; the row stays, with the reason and the times.
 /// </summary>
 internal sealed class Quarantine
 {
     private const int Page = 200;
     private const int Attempts = 5;
     private const int LongestReason = 500;
-    private const string ItemColumns = "id, state, received_at, commune, journal, position, reason, trace_id, octet_length(event)::bigint, ended_at, end_reason";
+
+    /// <summary>How long content is kept of which the catalogue does not say it.</summary>
+    private const int UnknownTypeMonths = 12;
+    private const string ItemColumns = "id, state, received_at, commune, journal, position, reason, trace_id, CASE WHEN key IS NULL THEN octet_length(event) ELSE octet_length(event) - 28 END::bigint, ended_at, end_reason";
 
     private static readonly Counter<long> s_quarantined = Telemetry.Meter.CreateCounter<long>(
         "hub.events.quarantined", "{event}", "Events, and undecipherable messages, put into quarantine, by commune where it can be told");
 
     private readonly NpgsqlDataSource _database;
     private readonly Journals _journals;
+    private readonly PersonalDataStore _personalData;
+    private readonly KeyVault _vault;
     private readonly TimeProvider _clock;
 
-    public Quarantine(NpgsqlDataSource database, Journals journals, TimeProvider clock)
+    public Quarantine(NpgsqlDataSource database, Journals journals, PersonalDataStore personalData, KeyVault vault, TimeProvider clock)
     {
-        (_database, _journals, _clock) = (database, journals, clock);
+        (_database, _journals, _personalData, _vault, _clock) = (database, journals, personalData, vault, clock);
         Telemetry.Meter.CreateObservableGauge(
             "hub.quarantine.kept", Kept, "{event}", "What is in quarantine now, by commune where it can be told; every node shows the same number");
     }
@@ -68,7 +73,7 @@ internal sealed class Quarantine
     /// <summary>Its table.</summary>
     public static Table Schema()
     {
-        // The content is kept as it came, as bytes: what is in quarantine need not be text that PostgreSQL could hold.
+        // The content is kept as it came, byte by byte, encrypted with the key of that id in the vault.
         var table = new Table("ingestion.quarantine");
         table.AddColumn("id", "bigint").BigAutoIncrement().AsPrimaryKey();
         table.AddColumn("state", "text").NotNull();
@@ -79,6 +84,10 @@ internal sealed class Quarantine
         table.AddColumn("reason", "text").NotNull();
         table.AddColumn("trace_id", "text");
         table.AddColumn("event", "bytea");
+        table.AddColumn("key", "uuid");
+        // Of a message, by which it is known again: a keyed hash of its content.
+        table.AddColumn("digest", "uuid");
+        table.AddColumn("keep_until", "timestamptz");
         table.AddColumn("ended_at", "timestamptz");
         table.AddColumn("end_reason", "text");
         table.Indexes.Add(new IndexDefinition("quarantine_place") { Columns = ["commune", "journal", "position"], IsUnique = true });
@@ -88,14 +97,16 @@ internal sealed class Quarantine
 
     /// <summary>Puts an event aside, as part of the transaction that gives it its place in its journal.</summary>
     /// <param name="batch">The transaction's commands.</param>
-    /// <param name="refused">The event, kept byte by byte.</param>
+    /// <param name="refused">The event.</param>
     /// <param name="reason">Why.</param>
+    /// <param name="key">Id of the key by which it is encrypted.</param>
+    /// <param name="content"><see cref="ContentOf"/> it, encrypted.</param>
     /// <param name="now">When it arrived.</param>
-    public static void Keep(NpgsqlBatch batch, IncomingEvent refused, string reason, DateTimeOffset now)
+    public static void Keep(NpgsqlBatch batch, IncomingEvent refused, string reason, Guid key, byte[] content, DateTimeOffset now)
     {
         var command = new NpgsqlBatchCommand("""
-            INSERT INTO ingestion.quarantine (state, received_at, commune, journal, position, reason, trace_id, event)
-            VALUES ('kept', $1, $2, $3, $4, $5, $6, $7)
+            INSERT INTO ingestion.quarantine (state, received_at, commune, journal, position, reason, trace_id, event, key, keep_until)
+            VALUES ('kept', $1, $2, $3, $4, $5, $6, $7, $8, $9)
             """);
         command.Parameters.Add(new() { Value = now });
         command.Parameters.Add(new() { Value = refused.Commune });
@@ -103,9 +114,14 @@ internal sealed class Quarantine
         command.Parameters.Add(new() { Value = refused.Position });
         command.Parameters.Add(new() { Value = Storable(reason) });
         command.Parameters.Add(Query.Text(TraceId(refused)));
-        command.Parameters.Add(new() { Value = JsonMarshal.GetRawUtf8Value(refused.Json).ToArray() });
+        command.Parameters.Add(new() { Value = content });
+        command.Parameters.Add(new() { Value = key });
+        command.Parameters.Add(new() { Value = now.ToUniversalTime().AddMonths(MonthsOf(refused.Json)) });
         batch.BatchCommands.Add(command);
     }
+
+    /// <summary>An event as it came, byte by byte.</summary>
+    public static byte[] ContentOf(IncomingEvent refused) => JsonMarshal.GetRawUtf8Value(refused.Json).ToArray();
 
     /// <summary>Keeps a message that cannot be read.</summary>
     /// <param name="message">What is told about it.</param>
@@ -114,17 +130,22 @@ internal sealed class Quarantine
     /// <param name="cancellation">Gives up; it may be kept nevertheless.</param>
     public async Task KeepAsync(UndecipherableMessage message, byte[] body, bool redelivered, CancellationToken cancellation)
     {
+        var (key, content) = await _personalData.SealAsync(body, cancellation);
         await using var command = _database.CreateCommand("""
-            INSERT INTO ingestion.quarantine (state, received_at, commune, reason, trace_id, event)
-            SELECT 'kept', $1, $2, $3, $4, $5
-            WHERE NOT ($6 AND EXISTS (SELECT FROM ingestion.quarantine WHERE state = 'kept' AND journal IS NULL AND event = $5))
+            INSERT INTO ingestion.quarantine (state, received_at, commune, reason, trace_id, event, key, digest, keep_until)
+            SELECT 'kept', $1, $2, $3, $4, $5, $7, $8, $9
+            WHERE NOT ($6 AND EXISTS (SELECT FROM ingestion.quarantine WHERE state = 'kept' AND journal IS NULL AND digest = $8))
             """);
-        command.Parameters.Add(new() { Value = _clock.GetUtcNow() });
+        var now = _clock.GetUtcNow();
+        command.Parameters.Add(new() { Value = now });
         command.Parameters.Add(Query.Text(message.Commune));
         command.Parameters.Add(new() { Value = message.Reason });
         command.Parameters.Add(Query.Text(message.TraceId));
-        command.Parameters.Add(new() { Value = body });
+        command.Parameters.Add(new() { Value = content });
         command.Parameters.Add(new() { Value = redelivered });
+        command.Parameters.Add(new() { Value = key });
+        command.Parameters.Add(new() { Value = Persons.Keyed(await _vault.SecretAsync(cancellation), body) });
+        command.Parameters.Add(new() { Value = now.ToUniversalTime().AddMonths(UnknownTypeMonths) });
         if (await command.ExecuteNonQueryAsync(cancellation) > 0) Count(message.Commune);
     }
 
@@ -184,11 +205,16 @@ internal sealed class Quarantine
     /// <summary>One of them with its content, or null when there is none of that id. The content is null once it has ended.</summary>
     public async Task<(QuarantineItem Item, byte[]? Content)?> FindAsync(long id, CancellationToken cancellation)
     {
-        await using var command = _database.CreateCommand($"SELECT {ItemColumns}, event FROM ingestion.quarantine WHERE id = $1");
+        await using var command = _database.CreateCommand($"SELECT {ItemColumns}, event, key FROM ingestion.quarantine WHERE id = $1");
         command.Parameters.Add(new() { Value = id });
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         if (!await reader.ReadAsync(cancellation)) return null;
-        return (Item(reader), await reader.IsDBNullAsync(11, cancellation) ? null : reader.GetFieldValue<byte[]>(11));
+        var item = Item(reader);
+        if (await reader.IsDBNullAsync(11, cancellation)) return (item, null);
+        var (content, key) = (reader.GetFieldValue<byte[]>(11), Nullable<Guid>(reader, 12));
+        await reader.CloseAsync();
+        if (key is null) return (item, content);
+        return (item, (await _personalData.OpenAsync([(key.Value, content)], cancellation)).GetValueOrDefault(key.Value));
     }
 
     /// <summary>
@@ -223,22 +249,42 @@ internal sealed class Quarantine
         }
     }
 
-    /// <summary>Erases the content of what is kept; the row stays, with the reason given.</summary>
+    /// <summary>Erases the content of what is kept, and its key; the row stays, with the reason given.</summary>
     /// <returns>False when it is not kept.</returns>
-    public async Task<bool> DiscardAsync(long id, string reason, CancellationToken cancellation)
+    public async Task<bool> DiscardAsync(long id, string reason, CancellationToken cancellation) =>
+        await DiscardAsync("id = $1", reason, _clock.GetUtcNow(), id, cancellation) == 1;
+
+    /// <summary>The same for those whose time is over, a thousand at a time.</summary>
+    /// <returns>How many.</returns>
+    public Task<int> DiscardPastTheirTimeAsync(DateTimeOffset now, CancellationToken cancellation) =>
+        DiscardAsync("id IN (SELECT id FROM ingestion.quarantine WHERE state = 'kept' AND keep_until <= $1 LIMIT 1000)", "kept no longer: its time was over", now, now.ToUniversalTime(), cancellation);
+
+    private async Task<int> DiscardAsync(string which, string reason, DateTimeOffset now, object parameter, CancellationToken cancellation)
     {
-        await using var command = _database.CreateCommand("""
-            WITH ended AS (
-                UPDATE ingestion.quarantine SET state = 'discarded', ended_at = $2, end_reason = $3, event = NULL
-                WHERE id = $1 AND state = 'kept' RETURNING commune, journal),
+        await using var command = _database.CreateCommand($"""
+            WITH kept AS (SELECT id, commune, journal, key FROM ingestion.quarantine WHERE {which} AND state = 'kept' FOR UPDATE),
+            ended AS (
+                UPDATE ingestion.quarantine q SET state = 'discarded', ended_at = $2, end_reason = $3, event = NULL, key = NULL, digest = NULL
+                FROM kept WHERE q.id = kept.id RETURNING kept.commune, kept.journal, kept.key),
             journal AS (
-                UPDATE ingestion.journal j SET quarantined = quarantined - 1 FROM ended e WHERE j.commune = e.commune AND j.journal = e.journal)
-            SELECT count(*) FROM ended
+                UPDATE ingestion.journal j SET quarantined = quarantined - e.count
+                FROM (SELECT commune, journal, count(*) FROM ended GROUP BY 1, 2) e WHERE j.commune = e.commune AND j.journal = e.journal)
+            SELECT key FROM ended
             """);
-        command.Parameters.Add(new() { Value = id });
-        command.Parameters.Add(new() { Value = _clock.GetUtcNow() });
+        command.Parameters.Add(new() { Value = parameter });
+        command.Parameters.Add(new() { Value = now });
         command.Parameters.Add(new() { Value = reason });
-        return (long)(await command.ExecuteScalarAsync(cancellation))! == 1;
+        var (count, keys) = (0, new List<Guid>());
+        await using (var reader = await command.ExecuteReaderAsync(cancellation))
+        {
+            for (; await reader.ReadAsync(cancellation); count++)
+            {
+                if (Nullable<Guid>(reader, 0) is { } key) keys.Add(key);
+            }
+        }
+
+        await _vault.DeleteAsync(keys, erased: false, cancellation);
+        return count;
     }
 
     /// <summary>Whether messages, which cannot be retried, are kept for a reason.</summary>
@@ -282,12 +328,13 @@ internal sealed class Quarantine
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         var kept = await LockAsync(connection, ids, cancellation);
         var known = await Journals.KnownAsync(connection, [.. kept.Select(row => row.Event)], cancellation);
+        var keys = kept.ToDictionary(row => row.Id, row => row.Key);
 
         var stored = new List<CheckedEvent>();
         List<long> retried = [], duplicates = [];
         var refused = new List<(long Id, string Reason)>();
         var journals = new SortedDictionary<(string Commune, Guid Journal), (long Events, long Ended)>();
-        foreach (var (id, incoming) in kept)
+        foreach (var (id, incoming, _) in kept)
         {
             if ((refusal ?? _journals.Refusal(incoming)) is { } reason)
             {
@@ -311,8 +358,9 @@ internal sealed class Quarantine
                 journal.Commune, journal.Journal, events, ended);
         }
 
+        var sealedRun = await _personalData.SealAsync(connection, stored, [], _clock.GetUtcNow(), cancellation);
         batch.AppendEvents(stored);
-        batch.StorePersonalData(stored);
+        sealedRun.Store(batch);
         End(batch, retried, "stored");
         End(batch, duplicates, "in the event store already");
         if (refused.Count > 0)
@@ -324,6 +372,7 @@ internal sealed class Quarantine
 
         if (batch.BatchCommands.Count > 0) await batch.ExecuteNonQueryAsync(cancellation);
         await transaction.CommitAsync(cancellation);
+        await _vault.DeleteAsync([.. retried.Concat(duplicates).Select(id => keys[id]).OfType<Guid>()], erased: false, cancellation);
         return new RetryCounts(retried.Count + duplicates.Count, refused.Count);
     }
 
@@ -331,26 +380,31 @@ internal sealed class Quarantine
     {
         if (ids.Count == 0) return;
         Add(
-            batch, "UPDATE ingestion.quarantine SET state = 'retried', ended_at = $2, end_reason = $3, event = NULL WHERE id = ANY($1)",
+            batch, "UPDATE ingestion.quarantine SET state = 'retried', ended_at = $2, end_reason = $3, event = NULL, key = NULL, digest = NULL WHERE id = ANY($1)",
             ids.ToArray(), _clock.GetUtcNow(), how);
     }
 
-    private static async Task<List<(long Id, IncomingEvent Event)>> LockAsync(NpgsqlConnection connection, long[] ids, CancellationToken cancellation)
+    private async Task<List<(long Id, IncomingEvent Event, Guid? Key)>> LockAsync(NpgsqlConnection connection, long[] ids, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand("""
-            SELECT id, commune, journal, position, event FROM ingestion.quarantine
+            SELECT id, commune, journal, position, event, key FROM ingestion.quarantine
             WHERE id = ANY($1) AND state = 'kept' AND journal IS NOT NULL ORDER BY id FOR UPDATE
             """, connection);
         command.Parameters.Add(new() { Value = ids });
-        var rows = new List<(long, IncomingEvent)>();
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation))
+        var rows = new List<(long Id, string Commune, Guid Journal, long Position, byte[] Content, Guid? Key)>();
+        await using (var reader = await command.ExecuteReaderAsync(cancellation))
         {
-            var json = Json(reader.GetFieldValue<byte[]>(4));
-            rows.Add((reader.GetInt64(0), IncomingEvent.Of(new JournalSegment(reader.GetString(1), reader.GetGuid(2), reader.GetInt64(3), null, [json])).Single()));
+            while (await reader.ReadAsync(cancellation))
+                rows.Add((reader.GetInt64(0), reader.GetString(1), reader.GetGuid(2), reader.GetInt64(3), reader.GetFieldValue<byte[]>(4), Nullable<Guid>(reader, 5)));
         }
 
-        return rows;
+        var contents = await _personalData.OpenAsync([.. rows.Where(row => row.Key is not null).Select(row => (row.Key!.Value, row.Content))], cancellation);
+        // One whose key is gone cannot be read any more; it is left as it is.
+        return [.. rows.Where(row => row.Key is null || contents.ContainsKey(row.Key.Value)).Select(row =>
+        {
+            var json = Json(row.Key is { } key ? contents[key] : row.Content);
+            return (row.Id, IncomingEvent.Of(new JournalSegment(row.Commune, row.Journal, row.Position, null, [json])).Single(), row.Key);
+        })];
     }
 
     private async Task<long[]> KeptAsync(string reason, string? commune, long after, long last, CancellationToken cancellation)
@@ -400,6 +454,20 @@ internal sealed class Quarantine
 
     /// <summary>What is kept of an event, read as it was on the bus.</summary>
     internal static JsonElement Json(byte[] content) => JsonSerializer.Deserialize<JsonElement>(content, SystemTextJsonMessageSerializer.Options);
+
+    private static int MonthsOf(JsonElement json)
+    {
+        try
+        {
+            return json.ValueKind == JsonValueKind.Object && json.TryGetProperty("type", out var type) && type.ValueKind == JsonValueKind.String
+                && Catalogue.Find(type.GetString()!)?.Personal is { } retention ? retention.Months : UnknownTypeMonths;
+        }
+        catch (InvalidOperationException)
+        {
+            // Not well-formed Unicode.
+            return UnknownTypeMonths;
+        }
+    }
 
     // The event's own trace, else that of the work at hand.
     private static string? TraceId(IncomingEvent incoming)

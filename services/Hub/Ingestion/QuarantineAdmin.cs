@@ -41,7 +41,7 @@ internal static class QuarantineAdmin
         Quarantine quarantine, CancellationToken cancellation, string? commune = null, string? reason = null, string state = "kept", long after = 0, int limit = 100)
     {
         if (!IsCommune(commune)) return Query.Problem("commune", "an INSEE commune code expected");
-        if (!IsText(reason)) return Query.Problem("reason", "a text expected");
+        if (!Query.IsText(reason)) return Query.Problem("reason", "a text expected");
         if (state is not ("kept" or "retried" or "discarded" or "all")) return Query.Problem("state", "kept, retried, discarded or all expected");
         if (limit is < 1 or > MostItems) return Query.Problem("limit", $"1 to {MostItems} expected");
         var items = await quarantine.ListAsync(commune, reason, state == "all" ? null : state, after, limit + 1, cancellation);
@@ -74,7 +74,7 @@ internal static class QuarantineAdmin
 
     private static async Task<IResult> RetryAllAsync(Quarantine quarantine, CancellationToken cancellation, string? reason = null, string? commune = null)
     {
-        if (string.IsNullOrEmpty(reason) || !IsText(reason)) return Query.Problem("reason", "the reason for which the events are kept, exactly as listed, expected");
+        if (string.IsNullOrEmpty(reason) || !Query.IsText(reason)) return Query.Problem("reason", "the reason for which the events are kept, exactly as listed, expected");
         if (!IsCommune(commune)) return Query.Problem("commune", "an INSEE commune code expected");
         if (await quarantine.IsOfMessagesAsync(reason, cancellation)) return Undecipherable();
         return TypedResults.Ok(await quarantine.RetryAllAsync(reason, commune, cancellation));
@@ -82,7 +82,7 @@ internal static class QuarantineAdmin
 
     private static async Task<IResult> DiscardAsync(long id, Discard? discard, Quarantine quarantine, CancellationToken cancellation)
     {
-        if (string.IsNullOrWhiteSpace(discard?.Reason) || discard.Reason.Length > LongestEndReason || !IsText(discard.Reason))
+        if (string.IsNullOrWhiteSpace(discard?.Reason) || discard.Reason.Length > LongestEndReason || !Query.IsText(discard.Reason))
         {
             return TypedResults.Problem(
                 title: "No reason given",
@@ -107,9 +107,6 @@ internal static class QuarantineAdmin
         statusCode: StatusCodes.Status409Conflict);
 
     private static bool IsCommune(string? text) => text is null || CommuneCode.TryParse(text, out _);
-
-    // PostgreSQL's text cannot hold the character 0.
-    private static bool IsText(string? text) => text?.Contains('\0', StringComparison.Ordinal) != true;
 
     private sealed record Discard(string? Reason);
 

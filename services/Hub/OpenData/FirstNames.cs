@@ -1,12 +1,15 @@
 using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
 using Intercommunalite.ServiceDefaults;
 using Intercommunalite.ServiceDefaults.Access;
 using Npgsql;
@@ -27,7 +30,7 @@ internal static class FirstNames
         RegexOptions.NonBacktracking | RegexOptions.CultureInvariant);
 
     // Each act once, as the figures count it. Its child is the one that the last event with persons names, correction or not; where
-    // that one's time is over, an earlier one is not asked, since what it says was corrected. One statement, so one snapshot.
+    // that one is no longer held, an earlier one is not asked, since what it says was corrected. One statement, so one snapshot.
     // OFFSET 0: by the streams of these acts, whatever the planner thinks of positions in a table that has just grown.
     private static readonly string s_sql = $$"""
         WITH at AS MATERIALIZED (SELECT {{HubPosition.Sql(Projection)}} AS position),
@@ -35,20 +38,15 @@ internal static class FirstNames
             SELECT act.commune, said.event_id, said.simulated
             FROM at CROSS JOIN civil_records.act CROSS JOIN LATERAL (
                 SELECT bool_or(event.headers ->> 'source' LIKE '%:{{EventSource.Simulated}}') AS simulated,
-                    (array_agg(person.event_id ORDER BY event.seq_id DESC) FILTER (WHERE person.event_id IS NOT NULL))[1] AS event_id
+                    (array_agg(event.id ORDER BY event.seq_id DESC) FILTER (WHERE (event.headers -> '{{EventHeaders.Personal}}')::boolean))[1] AS event_id
                 FROM (SELECT * FROM hub.mt_events WHERE stream_id = act.commune || '/civil-records/' || act.subject OFFSET 0) event
-                LEFT JOIN privacy.personal_data person ON person.event_id = event.id
                 WHERE event.seq_id <= at.position
                     AND (event.type = '{{Name<BirthRegistered>()}}' OR (event.type = '{{Name<ActCorrected>()}}' AND event.data ->> 'kind' = 'birth'))
             ) AS said
-            WHERE act.kind = '{{nameof(ActKind.Birth)}}' AND NOT act.annulled AND left(act.period, 4) = $1 AND act.commune = ANY($2)),
-        child AS (
-            SELECT act.commune, act.simulated, person.event_id IS NOT NULL AS held, coalesce(person.personal -> 'child', person.personal #> '{persons,0}') AS names
-            FROM act LEFT JOIN privacy.personal_data person ON person.event_id = act.event_id AND person.keep_until > $3),
-        birth AS (
-            SELECT commune, simulated, held, names ->> 'sex' AS sex, names ->> 'firstNames' AS first_names, count(*) AS count
-            FROM child GROUP BY 1, 2, 3, 4, 5)
-        SELECT at.position, birth.* FROM at LEFT JOIN birth ON true
+            WHERE act.kind = '{{nameof(ActKind.Birth)}}' AND NOT act.annulled AND left(act.period, 4) = $1 AND act.commune = ANY($2))
+        SELECT at.position, act.commune, act.simulated, person.event_id, person.path, person.person, person.type, person.keep_until, person.sealed
+        FROM at LEFT JOIN act ON true
+        LEFT JOIN privacy.personal_data person ON person.event_id = act.event_id AND person.path IN ('child', 'persons.0') AND person.keep_until > $3
         """;
 
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("open-data/first-names", QueryAsync)
@@ -71,6 +69,8 @@ internal static class FirstNames
         NpgsqlDataSource database,
         TimeProvider time,
         OpenDataOptions options,
+        PersonalDataStore personalData,
+        AuditLog audit,
         [Description("Year of birth, YYYY; required")] string? year = null,
         [Description("INSEE code of the commune of registration; all of the territory without it")] string? commune = null,
         [Description("Fewest occurrences of a row: OpenData:MinOccurrences (default) or more")] int? threshold = null,
@@ -85,7 +85,10 @@ internal static class FirstNames
         if (await HubPosition.TooEarlyAsync(context, Projection, minPosition) is { } early) return early;
 
         var least = threshold ?? options.MinOccurrences;
-        var (position, births, others) = await ReadAsync(database, born, Query.Communes(commune, territory), simulated, time.GetUtcNow(), context.RequestAborted);
+        var (position, births, others) = await ReadAsync(database, born, Query.Communes(commune, territory), simulated, time.GetUtcNow(), personalData, context.RequestAborted);
+        await audit.AppendAsync(
+            new(Caller.Of(context.User).Id, "open-data.first-names", commune ?? territory.Siren, "names of new-borns, counted to be published", new JsonObject { ["year"] = born.ToString(), ["births"] = births.Sum(birth => birth.Count) }),
+            context.RequestAborted);
         var (rows, leftOut) = FirstNameCounts.Count(births, least);
         HubPosition.Say(context, position);
         Say("X-Min-Occurrences", least);
@@ -101,24 +104,39 @@ internal static class FirstNames
 
     /// <summary>The births of a year, those asked for; and how many there are of the others, simulated or real.</summary>
     private static async Task<(long Position, IReadOnlyList<Births> Births, long Others)> ReadAsync(
-        NpgsqlDataSource database, PartialDate year, string[] communes, bool simulated, DateTimeOffset now, CancellationToken cancellation)
+        NpgsqlDataSource database, PartialDate year, string[] communes, bool simulated, DateTimeOffset now, PersonalDataStore personalData, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand(s_sql);
         command.Parameters.Add(new() { Value = year.ToString() });
         command.Parameters.Add(new() { Value = communes });
         command.Parameters.Add(new() { Value = now.ToUniversalTime() });
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        var (position, births, others) = (0L, new List<Births>(), 0L);
-        while (await reader.ReadAsync(cancellation))
+        var (position, births, rows, others) = (0L, new List<Births>(), new List<PersonalRow>(), 0L);
+        await using (var reader = await command.ExecuteReaderAsync(cancellation))
         {
-            position = reader.GetInt64(0);
-            if (reader.IsDBNull(1)) continue;
-            var count = reader.GetInt64(6);
-            if (reader.GetBoolean(2) != simulated) others += count;
-            else births.Add(new(reader.GetString(1), reader.GetBoolean(3), SexOf(Text(4)), Text(5), count));
-            string? Text(int column) => reader.IsDBNull(column) ? null : reader.GetString(column);
+            while (await reader.ReadAsync(cancellation))
+            {
+                position = reader.GetInt64(0);
+                if (reader.IsDBNull(1)) continue;
+                var commune = reader.GetString(1);
+                if (reader.GetBoolean(2) != simulated) others++;
+                else if (reader.IsDBNull(3)) births.Add(new(commune, Held: false, null, null, 1));
+                else
+                {
+                    rows.Add(new(
+                        reader.GetGuid(3), reader.GetString(4), reader.GetGuid(5), commune, reader.GetString(6), reader.GetFieldValue<DateTimeOffset>(7), reader.GetFieldValue<byte[]>(8)));
+                }
+            }
         }
 
+        var open = await personalData.OpenAsync(rows, cancellation);
+        foreach (var row in open)
+        {
+            var child = JsonSerializer.Deserialize<Person>(row.Content, ContractJson.Options)!;
+            births.Add(new(row.Commune, Held: true, child.Sex, child.FirstNames, 1));
+        }
+
+        // Forgotten meanwhile.
+        births.AddRange(rows.ExceptBy(open.Select(row => row.EventId), row => row.EventId).Select(row => new Births(row.Commune, Held: false, null, null, 1)));
         return (position, births, others);
     }
 
@@ -143,6 +161,4 @@ internal static class FirstNames
     }
 
     private static string Name<TRecord>() => Catalogue.All.Single(type => type.Record == typeof(TRecord)).Name;
-
-    private static Sex? SexOf(string? word) => word is null ? null : JsonSerializer.SerializeToElement(word).Deserialize<Sex>(ContractJson.Options);
 }

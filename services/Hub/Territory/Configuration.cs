@@ -12,6 +12,7 @@ internal static class Configuration
         var siren = builder.Configuration.Required("Hub:Territory");
         builder.Services.AddSingleton(Epci.Find(siren) ?? throw new InvalidOperationException(
             $"Hub:Territory is {siren}, which is not the SIREN number of a métropole, communauté urbaine, d'agglomération or de communes."));
+        builder.Services.AddSingleton<TerritoryClock>();
         return builder;
     }
 

@@ -74,8 +74,8 @@ public static class Bearer
                 },
                 OnAuthenticationFailed = failed =>
                 {
-                    // The issuer's keys cannot be had: nothing is wrong with the token.
-                    if (failed.Exception is not SecurityTokenException) failed.HttpContext.Items[typeof(Bearer)] = true;
+                    // The issuer's keys cannot be had: nothing is wrong with the token. (One that is no JWT at all is an argument without sense.)
+                    if (failed.Exception is not (SecurityTokenException or ArgumentException)) failed.HttpContext.Items[typeof(Bearer)] = true;
                     failed.NoResult();
                     return Task.CompletedTask;
                 },

@@ -1,6 +1,6 @@
 using Intercommunalite.Contracts.Territories;
 
-namespace Intercommunalite.Hub.Dashboard;
+namespace Intercommunalite.Hub.Territory;
 
 /// <summary>The time of day in the territory: months, school years and what the screens say go by it, not by the server's zone.</summary>
 internal sealed class TerritoryClock(Epci territory, TimeProvider time)
@@ -19,5 +19,8 @@ internal sealed class TerritoryClock(Epci territory, TimeProvider time)
     public DateTimeOffset Now => TimeZoneInfo.ConvertTime(time.GetUtcNow(), _zone);
 
     /// <summary>Today.</summary>
-    public DateOnly Today => DateOnly.FromDateTime(Now.DateTime);
+    public DateOnly Today => DayOf(time.GetUtcNow());
+
+    /// <summary>The day that it was there at a time.</summary>
+    public DateOnly DayOf(DateTimeOffset instant) => DateOnly.FromDateTime(TimeZoneInfo.ConvertTime(instant, _zone).DateTime);
 }

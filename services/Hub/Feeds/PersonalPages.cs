@@ -1,0 +1,55 @@
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.Audit;
+using Intercommunalite.Hub.Privacy;
+
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>Personal data on its way to a partner: read and decrypted for the page that is being made, and kept nowhere else.</summary>
+internal sealed class PersonalPages(PersonalDataStore store, Disclosures disclosures, AuditLog audit, TimeProvider time)
+{
+    private static readonly JsonSerializerOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>
+    /// Adds to events what an agreement allows of their personal data. Whose data goes to whom is noted before it can be sent: when that
+    /// fails, nothing is.
+    /// </summary>
+    /// <param name="page">The events, each with its identity in the store.</param>
+    /// <param name="who">The client that gets them.</param>
+    /// <param name="agreement">The agreement.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public async Task AddAsync(IReadOnlyList<(Guid Id, Event Event)> page, string who, AgreementInForce agreement, CancellationToken cancellation)
+    {
+        var events = page.Where(item => agreement.AllowsPersonalData(item.Event.Type)).ToDictionary(item => item.Id, item => item.Event);
+        if (events.Count == 0) return;
+        var now = time.GetUtcNow();
+        var rows = await store.RowsAsync("event_id = ANY($1) AND keep_until > $2", cancellation, events.Keys.ToArray(), now.ToUniversalTime());
+        // Of whom nothing is allowed, nothing is decrypted.
+        var parts = await store.OpenAsync([.. rows.Where(row => agreement.AllowsPart(row.Type, row.Path))], cancellation);
+        var told = new List<Disclosure>();
+        var sent = new List<Event>();
+        foreach (var ofEvent in parts.GroupBy(part => part.EventId))
+        {
+            var item = events[ofEvent.Key];
+            var whole = Persons.Together(ofEvent.Select(part => (part.Path, part.Content))).ToJsonString(s_json);
+            if (agreement.TrimPersonal(item.Type, whole) is not { } allowed) continue;
+            item.Personal = allowed;
+            sent.Add(item);
+            told.AddRange(ofEvent.Select(part => part.Person).Distinct().Select(person => new Disclosure(person, ofEvent.Key, who, agreement.Id, now)));
+        }
+
+        if (sent.Count == 0) return;
+        await disclosures.RecordAsync(told, cancellation);
+        var cursors = sent.Select(item => long.Parse(item.Cursor, CultureInfo.InvariantCulture)).ToList();
+        await audit.AppendAsync(
+            new(who, "feed.personal-data-sent", agreement.Id, agreement.Terms.Purpose, new JsonObject
+            {
+                ["version"] = agreement.Version, ["events"] = sent.Count, ["persons"] = told.Select(disclosure => disclosure.Person).Distinct().Count(), ["first"] = cursors.Min(), ["last"] = cursors.Max(),
+            }),
+            cancellation);
+    }
+}

@@ -1,0 +1,68 @@
+using Grpc.Core;
+
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>
+/// Looks all the time whether a stream may go on, whatever the stream does meanwhile: waits for events, or for a reader that does not
+/// read. One that does not end by itself soon after it must is broken off.
+/// </summary>
+internal sealed class Watch : IAsyncDisposable
+{
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(300);
+
+    private readonly CancellationTokenSource _done = new();
+    private readonly TaskCompletionSource<RpcException> _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Task _watching;
+
+    /// <summary>Begins to look.</summary>
+    public Watch(FeedAccess access, HttpContext connection) => _watching = WatchAsync(access, connection);
+
+    /// <summary>Throws once the stream may not go on.</summary>
+    /// <exception cref="RpcException">Why, and what to do.</exception>
+    public void ThrowIfOver()
+    {
+        if (_over.Task.IsCompletedSuccessfully) throw _over.Task.Result;
+    }
+
+    /// <summary>Waits for something, as long as the stream may go on.</summary>
+    /// <exception cref="RpcException">It may not.</exception>
+    public async Task WaitAsync(Task something, CancellationToken cancellation)
+    {
+        await Task.WhenAny(something, _over.Task).WaitAsync(cancellation);
+        ThrowIfOver();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _done.CancelAsync();
+        await _watching;
+        _done.Dispose();
+    }
+
+    private async Task WatchAsync(FeedAccess access, HttpContext connection)
+    {
+        while (!_done.IsCancellationRequested)
+        {
+            try
+            {
+                var changed = access.Changed;
+                await access.NowAsync(_done.Token);
+                await Task.WhenAny(changed, Task.Delay(s_look, _done.Token));
+            }
+            catch (OperationCanceledException) when (_done.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception e)
+            {
+                // What cannot be checked may not go on either.
+                _over.SetResult(e as RpcException ?? new RpcException(new Status(StatusCode.Unavailable, "It cannot be checked now what you may read. Try again.")));
+                await Task.Delay(s_patience, _done.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                if (!_done.IsCancellationRequested) connection.Abort();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+using System.Security.Cryptography;
+using Npgsql;
+using NpgsqlTypes;
+
+namespace Intercommunalite.Hub.Privacy;
+
+/// <summary>A key by which data is encrypted, and its id; of a person's data, the id is the person's.</summary>
+internal readonly record struct DataKey(Guid Id, byte[] Key);
+
+/// <summary>
+/// The keys of persons and of quarantined content, wrapped by the master key, in a database of their own: whoever deletes one here
+/// makes every copy of what it encrypts unreadable, those in backups of the hub's database too. A person is a random id; the
+/// pseudonym, a keyed hash of the identity, stands here alone, so that the hub's database says nothing of who somebody is.
+/// </summary>
+internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) : IAsyncDisposable
+{
+    private const string PseudonymSecret = "pseudonyms";
+
+    private readonly NpgsqlDataSource _database = NpgsqlDataSource.Create(connectionString);
+    private readonly SemaphoreSlim _preparing = new(1, 1);
+    private byte[]? _secret;
+
+    /// <summary>Makes the tables where they are missing, and the secret of the pseudonyms; several nodes may do so at once.</summary>
+    /// <exception cref="NpgsqlException">The database does not answer.</exception>
+    /// <exception cref="CryptographicException">The master key that was used here is not among those given.</exception>
+    public async Task PrepareAsync(CancellationToken cancellation)
+    {
+        if (Volatile.Read(ref _secret) is not null) return;
+        await _preparing.WaitAsync(cancellation);
+        try
+        {
+            if (_secret is not null) return;
+            await using var connection = await _database.OpenConnectionAsync(cancellation);
+            await using var transaction = await connection.BeginTransactionAsync(cancellation);
+            await using (var schema = new NpgsqlCommand("""
+                SELECT pg_advisory_xact_lock(1870245);
+                CREATE SCHEMA IF NOT EXISTS keys;
+                CREATE TABLE IF NOT EXISTS keys.secret (name text PRIMARY KEY, wrapped bytea NOT NULL);
+                CREATE TABLE IF NOT EXISTS keys.data_key (id uuid PRIMARY KEY, pseudonym uuid, wrapped bytea NOT NULL, made_at timestamptz NOT NULL DEFAULT now());
+                CREATE UNIQUE INDEX IF NOT EXISTS data_key_pseudonym ON keys.data_key (pseudonym) WHERE pseudonym IS NOT NULL;
+                CREATE TABLE IF NOT EXISTS keys.erased (id uuid PRIMARY KEY, erased_at timestamptz NOT NULL DEFAULT now());
+                """, connection))
+            {
+                await schema.ExecuteNonQueryAsync(cancellation);
+            }
+
+            await using var made = new NpgsqlCommand("INSERT INTO keys.secret VALUES ($1, $2) ON CONFLICT DO NOTHING", connection);
+            made.Parameters.Add(new() { Value = PseudonymSecret });
+            made.Parameters.Add(new() { Value = wrapping.Wrap(Sealed.NewKey()) });
+            await made.ExecuteNonQueryAsync(cancellation);
+            await using var kept = new NpgsqlCommand("SELECT wrapped FROM keys.secret WHERE name = $1", connection);
+            kept.Parameters.Add(new() { Value = PseudonymSecret });
+            var secret = wrapping.Unwrap((byte[])(await kept.ExecuteScalarAsync(cancellation))!);
+            await transaction.CommitAsync(cancellation);
+            Volatile.Write(ref _secret, secret);
+        }
+        finally
+        {
+            _preparing.Release();
+        }
+    }
+
+    /// <summary>Whether the database answers; throws when it does not.</summary>
+    public async Task AskAsync(CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT 1");
+        await command.ExecuteScalarAsync(cancellation);
+    }
+
+    /// <summary>The secret by which pseudonyms and digests are made; the same on every node.</summary>
+    public async Task<byte[]> SecretAsync(CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        return _secret!;
+    }
+
+    /// <summary>
+    /// The keys of persons, made where there are none yet, and new ones that belong to no pseudonym. They are stored when this returns.
+    /// </summary>
+    /// <param name="pseudonyms">Distinct ones.</param>
+    /// <param name="more">How many keys without a pseudonym.</param>
+    /// <param name="cancellation">Gives up; keys may have been made nevertheless.</param>
+    public async Task<(IReadOnlyDictionary<Guid, DataKey> ByPseudonym, IReadOnlyList<DataKey> More)> TakeAsync(
+        IReadOnlyCollection<Guid> pseudonyms, int more, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        var byPseudonym = pseudonyms.ToDictionary(pseudonym => pseudonym, _ => New());
+        DataKey[] others = [.. Enumerable.Range(0, more).Select(_ => New())];
+        var all = byPseudonym.Select(pair => ((Guid?)pair.Key, pair.Value)).Concat(others.Select(key => ((Guid?)null, key))).ToList();
+        if (all.Count == 0) return (byPseudonym, others);
+
+        await using var connection = await _database.OpenConnectionAsync(cancellation);
+        await using var batch = new NpgsqlBatch(connection);
+        // In one order everywhere, so that two nodes with the same persons do not wait for each other in turn.
+        var insert = new NpgsqlBatchCommand("""
+            INSERT INTO keys.data_key (id, pseudonym, wrapped)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS given (id, pseudonym, wrapped) ORDER BY pseudonym
+            ON CONFLICT (pseudonym) WHERE pseudonym IS NOT NULL DO NOTHING
+            """);
+        insert.Parameters.Add(new() { Value = all.Select(key => key.Item2.Id).ToArray() });
+        insert.Parameters.Add(new() { Value = all.Select(key => key.Item1).ToArray() });
+        insert.Parameters.Add(new() { Value = all.Select(key => wrapping.Wrap(key.Item2.Key)).ToArray() });
+        batch.BatchCommands.Add(insert);
+        if (byPseudonym.Count > 0)
+        {
+            var known = new NpgsqlBatchCommand("""
+                SELECT k.pseudonym, k.id, k.wrapped FROM unnest($1::uuid[], $2::uuid[]) AS given (id, pseudonym) JOIN keys.data_key k USING (pseudonym) WHERE k.id <> given.id
+                """);
+            known.Parameters.Add(new() { Value = byPseudonym.Values.Select(key => key.Id).ToArray() });
+            known.Parameters.Add(new() { Value = byPseudonym.Keys.ToArray() });
+            batch.BatchCommands.Add(known);
+        }
+
+        await using var reader = await batch.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) byPseudonym[reader.GetGuid(0)] = new(reader.GetGuid(1), wrapping.Unwrap(reader.GetFieldValue<byte[]>(2)));
+        return (byPseudonym, others);
+
+        static DataKey New() => new(Guid.CreateVersion7(), Sealed.NewKey());
+    }
+
+    /// <summary>Those of the keys that are there.</summary>
+    public async Task<IReadOnlyDictionary<Guid, byte[]>> FindAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        var found = new Dictionary<Guid, byte[]>(ids.Count);
+        await using var command = _database.CreateCommand("SELECT id, wrapped FROM keys.data_key WHERE id = ANY($1)");
+        command.Parameters.Add(new() { Value = ids.Distinct().ToArray() });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) found[reader.GetGuid(0)] = wrapping.Unwrap(reader.GetFieldValue<byte[]>(1));
+        return found;
+    }
+
+    /// <summary>The person of a pseudonym, or null.</summary>
+    public async Task<Guid?> PersonOfAsync(Guid pseudonym, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT id FROM keys.data_key WHERE pseudonym = $1");
+        command.Parameters.Add(new() { Value = pseudonym });
+        return (Guid?)await command.ExecuteScalarAsync(cancellation);
+    }
+
+    /// <summary>Deletes keys for good; those that are not there are passed over.</summary>
+    /// <param name="ids">Which ones.</param>
+    /// <param name="erased">Whether to remember that they were erased by right, so that an older copy of the hub's database learns it.</param>
+    /// <param name="cancellation">Gives up; they may be deleted nevertheless.</param>
+    public async Task DeleteAsync(IReadOnlyCollection<Guid> ids, bool erased, CancellationToken cancellation)
+    {
+        if (ids.Count == 0) return;
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("""
+            WITH gone AS (DELETE FROM keys.data_key WHERE id = ANY($1))
+            INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ON CONFLICT DO NOTHING
+            """);
+        command.Parameters.Add(new() { Value = ids.ToArray() });
+        command.Parameters.Add(new() { Value = erased });
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
+    /// <summary>A page of what was erased by right, in the order of ids.</summary>
+    public Task<IReadOnlyList<Guid>> ErasedAsync(Guid after, int limit, CancellationToken cancellation) =>
+        PageAsync("SELECT id FROM keys.erased WHERE id > $1 ORDER BY id LIMIT $2", after, limit, cancellation);
+
+    /// <summary>A page of the keys that were made before a time, in the order of ids.</summary>
+    public async Task<IReadOnlyList<Guid>> MadeBeforeAsync(DateTimeOffset time, Guid after, int limit, CancellationToken cancellation) =>
+        await PageAsync("SELECT id FROM keys.data_key WHERE id > $1 AND made_at < $3 ORDER BY id LIMIT $2", after, limit, cancellation, time.ToUniversalTime());
+
+    /// <summary>How many keys there are.</summary>
+    public async Task<long> CountAsync(CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT count(*) FROM keys.data_key");
+        return (long)(await command.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>Wraps a page of keys with the newest master key where they are not yet; the secret of the pseudonyms at the end.</summary>
+    /// <returns>How many were wrapped anew, and the last id of the page; null when there are no more.</returns>
+    public async Task<(int Rewrapped, Guid? Last)> RewrapAsync(Guid after, int limit, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var connection = await _database.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        List<Guid> ids = [];
+        List<byte[]> wrapped = [];
+        Guid? last = null;
+        await using (var page = new NpgsqlCommand("SELECT id, wrapped FROM keys.data_key WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE", connection))
+        {
+            page.Parameters.Add(new() { Value = after });
+            page.Parameters.Add(new() { Value = limit });
+            await using var reader = await page.ExecuteReaderAsync(cancellation);
+            while (await reader.ReadAsync(cancellation))
+            {
+                last = reader.GetGuid(0);
+                var old = reader.GetFieldValue<byte[]>(1);
+                if (wrapping.IsNewest(old)) continue;
+                ids.Add(last.Value);
+                wrapped.Add(wrapping.Wrap(wrapping.Unwrap(old)));
+            }
+        }
+
+        await using (var update = new NpgsqlCommand("UPDATE keys.data_key k SET wrapped = g.wrapped FROM unnest($1, $2) AS g (id, wrapped) WHERE k.id = g.id", connection))
+        {
+            update.Parameters.Add(new() { Value = ids.ToArray() });
+            update.Parameters.Add(new() { Value = wrapped.ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Bytea });
+            await update.ExecuteNonQueryAsync(cancellation);
+        }
+
+        await using (var secret = new NpgsqlCommand("UPDATE keys.secret SET wrapped = $2 WHERE name = $1", connection))
+        {
+            secret.Parameters.Add(new() { Value = PseudonymSecret });
+            secret.Parameters.Add(new() { Value = wrapping.Wrap(_secret) });
+            if (last is null) await secret.ExecuteNonQueryAsync(cancellation);
+        }
+
+        await transaction.CommitAsync(cancellation);
+        return (ids.Count, last);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _database.DisposeAsync();
+        _preparing.Dispose();
+    }
+
+    private async Task<IReadOnlyList<Guid>> PageAsync(string sql, Guid after, int limit, CancellationToken cancellation, params object[] more)
+    {
+        await PrepareAsync(cancellation);
+        var ids = new List<Guid>(limit);
+        await using var command = _database.CreateCommand(sql);
+        foreach (var value in (IEnumerable<object>)[after, limit, .. more]) command.Parameters.Add(new() { Value = value });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetGuid(0));
+        return ids;
+    }
+}
