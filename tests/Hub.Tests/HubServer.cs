@@ -46,7 +46,6 @@ internal sealed class HubServer : IAsyncDisposable
 
     public static async Task<HubServer> StartAsync(HubStore hub, params (string Key, string Value)[] settings)
     {
-        var now = HubStore.Now;
         var builder = WebApplication.CreateBuilder();
         builder.AddServiceDefaults("hub");
         builder.Logging.ClearProviders();
@@ -59,15 +58,18 @@ internal sealed class HubServer : IAsyncDisposable
         builder.AddAudit();
         builder.AddOpenData();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
-            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(new StoppedTime(now))
-            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<AuditLog>());
+            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(hub.Clock)
+            .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>())
+            .AddSingleton(hub.Services.GetRequiredService<PersonSearch>()).AddSingleton(hub.Services.GetRequiredService<PersonFiles>())
+            .AddSingleton(hub.Services.GetRequiredService<Rights>()).AddSingleton(hub.Services.GetRequiredService<Disclosures>())
+            .AddSingleton(hub.Services.GetRequiredService<Expiry>()).AddSingleton(hub.Services.GetRequiredService<KeyVault>());
         var app = builder.Build();
         app.UseServiceDefaults();
         app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapAudit().MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
+        app.MapGroup("/api/v1").MapAudit().MapPrivacy().MapCivilRecords().MapSchools().MapPayments().MapOpenData().MapReplay();
         await app.StartAsync();
-        return new HubServer(app, now);
+        return new HubServer(app, hub.Clock.Now);
     }
 
     /// <summary>The answer to a GET, as soon as its headers are there.</summary>
@@ -78,10 +80,5 @@ internal sealed class HubServer : IAsyncDisposable
     {
         Client.Dispose();
         await _app.DisposeAsync();
-    }
-
-    private sealed class StoppedTime(DateTimeOffset now) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => now;
     }
 }

@@ -33,8 +33,17 @@ public sealed class HubStore : IAsyncLifetime
 
     private readonly Guid _journal = Guid.NewGuid();
     private readonly Dictionary<CommuneCode, long> _last = [];
-    private TestDatabase _database = null!;
+    private readonly string? _given;
+    private readonly string? _givenKeys;
+    private TestDatabase? _database;
     private WebApplication _hub = null!;
+
+    public HubStore()
+    {
+    }
+
+    /// <summary>Another hub on databases that are there.</summary>
+    internal HubStore(string connectionString, string keys) => (_given, _givenKeys) = (connectionString, keys);
 
     internal Journals Journals { get; private set; } = null!;
 
@@ -44,13 +53,18 @@ public sealed class HubStore : IAsyncLifetime
 
     internal IServiceProvider Services => _hub.Services;
 
-    internal string ConnectionString => _database.ConnectionString;
+    internal string ConnectionString => _given ?? _database!.ConnectionString;
+
+    internal string KeysConnectionString => _givenKeys ?? _database!.KeysConnectionString;
+
+    /// <summary>The hub's time: <see cref="Now"/>, until it is put on.</summary>
+    internal SetTime Clock { get; } = new(Now);
 
     /// <summary>The settings of a hub on this store.</summary>
     internal IReadOnlyDictionary<string, string?> Settings => new Dictionary<string, string?>
     {
-        ["ConnectionStrings:Hub"] = _database.ConnectionString,
-        ["ConnectionStrings:Keys"] = _database.KeysConnectionString,
+        ["ConnectionStrings:Hub"] = ConnectionString,
+        ["ConnectionStrings:Keys"] = KeysConnectionString,
         ["Privacy:MasterKey"] = TestDatabase.MasterKey,
         ["Hub:Territory"] = "243500733",
         ["Logging:LogLevel:Default"] = "None",
@@ -63,22 +77,22 @@ public sealed class HubStore : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        _database = await TestDatabase.CreateAsync();
+        if (_given is null) _database = await TestDatabase.CreateAsync();
         var builder = WebApplication.CreateBuilder();
         builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
-        builder.Services.AddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton<TimeProvider>(Clock).AddSingleton<Journals>().AddSingleton<Quarantine>();
         _hub = builder.Build();
         await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
-        Journals = In(Database);
-        Quarantine = new Quarantine(Database, Journals, _hub.Services.GetRequiredService<PersonalDataStore>(), _hub.Services.GetRequiredService<KeyVault>(), TimeProvider.System);
+        Journals = _hub.Services.GetRequiredService<Journals>();
+        Quarantine = _hub.Services.GetRequiredService<Quarantine>();
     }
 
     public async Task DisposeAsync()
     {
         await _hub.DisposeAsync();
-        await _database.DisposeAsync();
+        if (_database is not null) await _database.DisposeAsync();
     }
 
     /// <summary>An event of a commune as its connector would send it.</summary>
@@ -106,7 +120,7 @@ public sealed class HubStore : IAsyncLifetime
     internal static IncomingEvent Incoming(JsonElement json, Guid journal, long position, CommuneCode commune) =>
         IncomingEvent.Of(new(commune.ToString(), journal, position, null, [json])).Single();
 
-    internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, Now, CancellationToken.None);
+    internal Task<Outcome> StoreAsync(params IncomingEvent[] events) => Journals.StoreAsync(events, Clock.GetUtcNow(), CancellationToken.None);
 
     internal IEnumerable<ConsolidatedProjection> Projections => _hub.Services.GetServices<ConsolidatedProjection>();
 
@@ -138,4 +152,12 @@ public sealed class HubStore : IAsyncLifetime
             rows.Add(string.Join(' ', Enumerable.Range(0, reader.FieldCount).Select(column => reader.IsDBNull(column) ? "-" : Convert.ToString(reader.GetValue(column), System.Globalization.CultureInfo.InvariantCulture))));
         return rows;
     }
+}
+
+/// <summary>A time that stands where it is put.</summary>
+internal sealed class SetTime(DateTimeOffset now) : TimeProvider
+{
+    public DateTimeOffset Now { get; set; } = now;
+
+    public override DateTimeOffset GetUtcNow() => Now;
 }

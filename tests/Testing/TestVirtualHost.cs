@@ -123,6 +123,11 @@ public sealed class TestVirtualHost : IAsyncDisposable
             throw new InvalidOperationException($"There is no queue {queue}.");
     }
 
+    /// <summary>The queues, each as its name and how many messages are in it, as the server counted them some seconds ago.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task<IReadOnlyList<string>> QueuesAsync(CancellationToken cancellationToken = default) =>
+        [.. (await management.GetFromJsonAsync<Counted[]>($"api/queues/{Uri.EscapeDataString(Name)}", cancellationToken) ?? []).Select(queue => $"{queue.Name} {queue.Messages}").Order()];
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -156,6 +161,8 @@ public sealed class TestVirtualHost : IAsyncDisposable
     }
 
     private sealed record Named(string Name);
+
+    private sealed record Counted(string Name, long? Messages);
 
     private sealed record Routed([property: System.Text.Json.Serialization.JsonPropertyName("routed")] bool IsRouted);
 }

@@ -144,7 +144,7 @@ internal sealed partial class Expiry(
         }
 
         if (gone.Count == 0) return (0, persons);
-        await using var left = new NpgsqlCommand("SELECT id FROM unnest($1) AS id WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = id)", connection);
+        await using var left = new NpgsqlCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = one)", connection);
         left.Parameters.Add(new() { Value = gone.Distinct().ToArray() });
         var forgotten = new List<Guid>();
         await using (var reader = await left.ExecuteReaderAsync(cancellation))

@@ -186,7 +186,7 @@ internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vau
 
     private async Task<int> EraseUnregisteredAsync(IReadOnlyList<Guid> erased, CancellationToken cancellation)
     {
-        await using var command = database.CreateCommand("SELECT id FROM unnest($1) AS id WHERE NOT EXISTS (SELECT FROM privacy.forgotten WHERE person = id AND erased)");
+        await using var command = database.CreateCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.forgotten WHERE person = one AND erased)");
         command.Parameters.Add(new() { Value = erased.ToArray() });
         var unknown = new List<Guid>();
         await using (var reader = await command.ExecuteReaderAsync(cancellation))
@@ -207,8 +207,8 @@ internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vau
     private async Task<IReadOnlyList<Guid>> UnusedAsync(NpgsqlConnection? connection, IReadOnlyList<Guid> keys, CancellationToken cancellation)
     {
         const string Sql = """
-            SELECT id FROM unnest($1) AS id
-            WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = id) AND NOT EXISTS (SELECT FROM ingestion.quarantine WHERE key = id)
+            SELECT one FROM unnest($1) AS one
+            WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = one) AND NOT EXISTS (SELECT FROM ingestion.quarantine WHERE key = one)
             """;
         await using var command = connection is null ? database.CreateCommand(Sql) : new NpgsqlCommand(Sql, connection);
         command.Parameters.Add(new() { Value = keys.ToArray() });

@@ -1,8 +1,9 @@
 using System.Globalization;
-using System.Net;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Unicode;
 
 namespace Intercommunalite.Hub.Privacy;
 
@@ -10,6 +11,7 @@ namespace Intercommunalite.Hub.Privacy;
 internal static class PersonPage
 {
     private static readonly CultureInfo s_french = CultureInfo.GetCultureInfo("fr-FR");
+    private static readonly HtmlEncoder s_html = HtmlEncoder.Create(UnicodeRanges.All);
     private static readonly TimeZoneInfo s_zone = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
 
     private static readonly Dictionary<string, string> s_types = new()
@@ -197,5 +199,5 @@ internal static class PersonPage
 
     private static string Time(DateTimeOffset? time) => time is { } known ? TimeZoneInfo.ConvertTime(known, s_zone).ToString("d MMMM yyyy 'à' HH'h'mm", s_french) : "—";
 
-    private static string Escaped(string text) => WebUtility.HtmlEncode(text);
+    private static string Escaped(string text) => s_html.Encode(text);
 }

@@ -154,11 +154,11 @@ internal static class RightsApi
             ? Json(new { person, held = false })
             : TypedResults.Problem(title: "Not held", detail: "No legal hold stands on this person's data.", statusCode: StatusCodes.Status404NotFound);
 
-    private static async Task<IResult> RewrapAsync(KeyVault vault, AuditLog audit, HttpContext context, CancellationToken cancellation, Guid after = default, int limit = 20_000)
+    private static async Task<IResult> RewrapAsync(KeyVault vault, AuditLog audit, HttpContext context, CancellationToken cancellation, Guid? after = null, int limit = 20_000)
     {
         if (limit is < 1 or > 100_000) return Query.Problem("limit", "1 to 100000 expected");
-        var (rewrapped, last) = await vault.RewrapAsync(after, limit, cancellation);
-        if (after == Guid.Empty || last is null) await audit.AppendAsync(new(Who(context), last is null ? "privacy.keys-rewrapped" : "privacy.keys-rewrapping-begun"), cancellation);
+        var (rewrapped, last) = await vault.RewrapAsync(after ?? Guid.Empty, limit, cancellation);
+        if (after is null || last is null) await audit.AppendAsync(new(Who(context), last is null ? "privacy.keys-rewrapped" : "privacy.keys-rewrapping-begun"), cancellation);
         return TypedResults.Ok(new { keys = await vault.CountAsync(cancellation), rewrapped, next = last });
     }
 

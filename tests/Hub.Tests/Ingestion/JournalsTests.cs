@@ -98,8 +98,8 @@ public sealed class JournalsTests(HubStore hub) : IClassFixture<HubStore>
 
         Assert.Equal(["0"], await hub.RowsAsync($"SELECT count(*) FROM hub.mt_events e WHERE e::text LIKE '%MARQUEUR%'"));
         Assert.Equal(
-            ["35085 2031-11-24 MARQUEUR"],
-            await hub.RowsAsync($"SELECT commune, keep_until::date::text, personal->'debtor'->>'lastName' FROM privacy.personal_data WHERE event_id = '{envelope.EventId}'"));
+            ["35085 2031-11-24 debtor"],
+            await hub.RowsAsync($"SELECT commune, keep_until::date::text, path FROM privacy.personal_data WHERE event_id = '{envelope.EventId}'"));
     }
 
     [Fact]

@@ -1,0 +1,127 @@
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.CivilRecords;
+using Intercommunalite.Contracts.Payments;
+using Intercommunalite.Contracts.Schools;
+using Intercommunalite.Hub.Privacy;
+using Intercommunalite.Testing;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using Xunit;
+using static Intercommunalite.Hub.Tests.HubStore;
+
+namespace Intercommunalite.Hub.Tests.Privacy;
+
+public sealed class PersonalDataTests : IAsyncLifetime
+{
+    private readonly HubStore _hub = new();
+
+    private PersonalDataStore Store => _hub.Services.GetRequiredService<PersonalDataStore>();
+
+    private KeyVault Vault => _hub.Services.GetRequiredService<KeyVault>();
+
+    public Task InitializeAsync() => _hub.InitializeAsync();
+
+    public Task DisposeAsync() => _hub.DisposeAsync();
+
+    [Fact]
+    public async Task Given_one_person_in_events_of_several_communes_Then_it_is_one_person_and_strangers_are_not()
+    {
+        var someone = new Person("MARQUEUR", "Zoé", BirthDate: PartialDate.Parse("2019-03-07"));
+        var stranger = new Person("MARQUEUR", "Zoé");
+        await _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2019-03-07"), "1") { Personal = new(someone, [stranger]) }, "birth");
+        await _hub.ArriveAsync(Enrolled(someone with { LastName = "Marqueur", FirstNames = "ZOE" }, [stranger]), "enrolment", Tinteniac);
+        await _hub.ArriveAsync(new InvoiceIssued(Slug.Parse("canteen"), new Cents(1), new DateOnly(2026, 11, 1)) { Personal = new(stranger) }, "invoice");
+
+        Assert.Equal(["2 child pupil", "1 responsibles.0", "1 debtor", "1 parents.0"], (await _hub.RowsAsync("""
+            SELECT count(*), string_agg(path, ' ' ORDER BY path) FROM privacy.personal_data WHERE path <> '' GROUP BY person ORDER BY 1 DESC, 2 DESC
+            """)).OrderBy(row => row[0] == '2' ? 0 : row.Contains("resp", StringComparison.Ordinal) ? 1 : row.Contains("debtor", StringComparison.Ordinal) ? 2 : 3));
+        // INE and class go with the pupil.
+        Assert.Equal(["1"], await _hub.RowsAsync("SELECT count(*) FROM privacy.personal_data a JOIN privacy.personal_data b USING (event_id, person) WHERE a.path = 'pupil' AND b.path = ''"));
+    }
+
+    [Fact]
+    public async Task Given_personal_data_Then_no_table_of_either_database_shows_it_and_it_is_read_again_as_it_came()
+    {
+        var envelope = Event(Enrolled(new("MARQUEUR", "Zoé", BirthDate: PartialDate.Parse("2019-03-07")), [new("MARQUEUR", Email: "MARQUEUR@exemple.fr")]), "enrolment");
+        await _hub.ArriveAsync(envelope);
+
+        Assert.DoesNotContain("MARQUEUR", await Dump.OfAsync(_hub.ConnectionString), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("MARQUEUR", await Dump.OfAsync(_hub.KeysConnectionString), StringComparison.OrdinalIgnoreCase);
+        var (personal, persons) = Assert.Single(await Store.ReadAsync([envelope.EventId], Now, CancellationToken.None)).Value;
+        Assert.True(JsonNode.DeepEquals(JsonNode.Parse(envelope.Data.GetProperty("personal").GetRawText()), personal));
+        Assert.Equal(2, persons.Count);
+        Assert.Empty(await Store.ReadAsync([envelope.EventId], Now.AddMonths(25), CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Given_a_row_put_in_the_place_of_another_Then_it_cannot_be_read_there()
+    {
+        var someone = new Person("MARQUEUR", "Zoé", BirthDate: PartialDate.Parse("2019-03-07"));
+        var first = Event(Enrolled(someone, []), "1");
+        await _hub.ArriveAsync(first, Event(Enrolled(someone, []), "2"));
+        await _hub.RowsAsync($"UPDATE privacy.personal_data a SET sealed = b.sealed FROM privacy.personal_data b WHERE a.event_id = '{first.EventId}' AND b.event_id <> a.event_id AND a.path = b.path");
+        await Assert.ThrowsAnyAsync<CryptographicException>(() => Store.ReadAsync([first.EventId], Now, CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Given_an_event_of_long_ago_or_of_the_future_Then_its_persons_are_kept_as_long_as_the_catalogue_says_and_no_longer()
+    {
+        var birth = new BirthRegistered(PartialDate.Parse("2024-01-01"), "1") { Personal = new(new("MARQUEUR")) };
+        await _hub.ArriveAsync(Event(birth, "long-ago") with { Time = Now.AddMonths(-12) });
+        await _hub.ArriveAsync(Event(birth, "recent") with { Time = Now.AddMonths(-11) });
+        await _hub.ArriveAsync(Event(birth, "future") with { Time = Now.AddYears(50) });
+        Assert.Equal(["3"], await _hub.RowsAsync("SELECT count(*) FROM hub.mt_events"));
+        Assert.Equal(["2026-12-24", "2027-11-24"], await _hub.RowsAsync("SELECT (keep_until AT TIME ZONE 'utc')::date::text FROM privacy.personal_data ORDER BY 1"));
+    }
+
+    [Fact]
+    public async Task Given_the_master_key_is_changed_When_the_keys_are_wrapped_anew_Then_the_old_one_is_not_needed_any_more()
+    {
+        var envelopes = Enumerable.Range(0, 50).Select(number => Event(Enrolled(new($"NOM {number}", "Zoé", BirthDate: PartialDate.Parse("2019-03-07")), []), $"{number}")).ToArray();
+        await _hub.ArriveAsync(envelopes);
+        var fresh = Convert.ToBase64String(Enumerable.Repeat((byte)9, 32).ToArray());
+
+        await using (var rotating = Other($"{fresh}\n{TestDatabase.MasterKey}"))
+        {
+            var rewrapped = 0;
+            for (Guid? after = Guid.Empty; after is { } from;)
+            {
+                (var page, after) = await rotating.RewrapAsync(from, 20, CancellationToken.None);
+                rewrapped += page;
+            }
+
+            Assert.Equal(50, rewrapped);
+            // Once more finds nothing to do.
+            Assert.Equal(0, (await rotating.RewrapAsync(Guid.Empty, 100, CancellationToken.None)).Rewrapped);
+        }
+
+        await using var after1 = Other(fresh);
+        var store = new PersonalDataStore(_hub.Database, after1);
+        Assert.Equal(50, (await store.ReadAsync([.. envelopes.Select(envelope => envelope.EventId)], Now, CancellationToken.None)).Count);
+        Assert.Equal(await Vault.SecretAsync(CancellationToken.None), await after1.SecretAsync(CancellationToken.None));
+        await using var old = Other(TestDatabase.MasterKey);
+        await Assert.ThrowsAsync<CryptographicException>(() => old.SecretAsync(CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Given_keys_that_belong_to_nothing_When_swept_Then_those_older_than_a_day_go_and_no_others()
+    {
+        await _hub.ArriveAsync(Enrolled(new("MARQUEUR"), []), "1");
+        await Vault.TakeAsync([Guid.NewGuid()], 3, CancellationToken.None);
+        await using var keys = NpgsqlDataSource.Create(_hub.KeysConnectionString);
+        var forgetting = _hub.Services.GetRequiredService<Forgetting>();
+        Assert.Equal(0, await forgetting.SweepAsync(DateTimeOffset.UtcNow, CancellationToken.None));
+        await using (var age = keys.CreateCommand("UPDATE keys.data_key SET made_at = made_at - interval '2 days'")) await age.ExecuteNonQueryAsync();
+        Assert.Equal(4, await forgetting.SweepAsync(DateTimeOffset.UtcNow, CancellationToken.None));
+        Assert.Equal(1, await Vault.CountAsync(CancellationToken.None));
+        Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.forgotten"));
+    }
+
+    private static PupilEnrolled Enrolled(Person pupil, Person[] responsibles) => new(
+        Uai.Parse("0350122T"), new SchoolYear(2026), SchoolLevel.CP, Combourg, new DateOnly(2026, 9, 1)) { Personal = new(pupil, "MARQUEUR-INE", "CLASSE MARQUEUR", responsibles) };
+
+    private KeyVault Other(string masterKeys) => new(_hub.KeysConnectionString, MasterKey.Read(
+        new Microsoft.Extensions.Configuration.ConfigurationManager { ["Privacy:MasterKey"] = masterKeys }));
+}
