@@ -76,18 +76,24 @@ internal static class AccountsAdmin
         foreach (var error in ClientsAdmin.Check(roles, communes, territory).Where(error => !error.Field.StartsWith("roles.", StringComparison.Ordinal))) yield return error;
     }
 
-    /// <summary>Makes an account.</summary>
-    /// <returns>Its temporary password, null where passwords are not taken; no account when there is one of this address.</returns>
-    public static async Task<(Account? Account, string? Password)> MakeAsync(UserManager<Account> accounts, SignInSettings options, AccountRequest asked)
+    /// <summary>An account, to be added. Takes a good part of a second where there is a password: not for the middle of a transaction.</summary>
+    /// <returns>It, and its temporary password; null where passwords are not taken.</returns>
+    public static (Account Account, string? Password) New(UserManager<Account> accounts, SignInSettings settings, AccountRequest asked)
     {
-        var account = new Account { UserName = asked.Email.Trim(), Email = asked.Email.Trim(), DisplayName = asked.Name.Trim(), MustChangePassword = options.TakesPasswords };
-        var password = options.TakesPasswords ? Passwords.Temporary() : null;
-        var created = password is null ? await accounts.CreateAsync(account) : await accounts.CreateAsync(account, password);
-        if (!created.Succeeded) return created.Errors.Any(error => error.Code == "DuplicateUserName") ? (null, null) : throw Impossible(created);
+        var account = new Account { UserName = asked.Email.Trim(), Email = asked.Email.Trim(), DisplayName = asked.Name.Trim() };
+        return settings.TakesPasswords ? (account, SetTemporary(accounts, account)) : (account, null);
+    }
+
+    /// <summary>Adds a new account.</summary>
+    /// <returns>False when there is one of this address.</returns>
+    public static async Task<bool> AddAsync(UserManager<Account> accounts, Account account, IReadOnlyList<string> roles, IReadOnlyList<string> communes)
+    {
+        var created = await accounts.CreateAsync(account);
+        if (!created.Succeeded) return created.Errors.Any(error => error.Code == "DuplicateUserName") ? false : throw Impossible(created);
         // Now, since a page that is only looked at changes nothing.
         await MustAsync(accounts.ResetAuthenticatorKeyAsync(account));
-        await SetRightsAsync(accounts, account, asked.Roles, asked.Communes ?? []);
-        return (account, password);
+        await SetRightsAsync(accounts, account, roles, communes);
+        return true;
     }
 
     /// <summary>Gives an account exactly these roles and communes.</summary>
@@ -122,14 +128,15 @@ internal static class AccountsAdmin
     private static async Task<IResult> ShowAsync(string id, UserManager<Account> accounts) =>
         await accounts.FindByIdAsync(id) is { } account ? TypedResults.Ok(await ShownAsync(accounts, account)) : NotKnown();
 
-    private static async Task<IResult> CreateAsync(HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings options, Epci territory, AuditLog audit)
+    private static async Task<IResult> CreateAsync(HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings settings, Epci territory, AuditLog audit)
     {
         var (asked, problem) = await Body.ReadAsync<AccountRequest>(context.Request);
         if (asked is null) return problem!;
         if (Errors(asked, territory) is { Count: > 0 } errors) return Body.Unprocessable(errors);
+        var (account, password) = New(accounts, settings, asked);
         return await WithAuditAsync(context, database, audit, async note =>
         {
-            if (await MakeAsync(accounts, options, asked) is not ({ } account, var password)) return There();
+            if (!await AddAsync(accounts, account, asked.Roles, asked.Communes ?? [])) return There();
             await note("access.account-created", account.Id, null, Rights(asked.Roles, asked.Communes));
             return TypedResults.Created($"{context.Request.Path}/{account.Id}", new AccountPassword(account.Id, account.Email, password));
         });
@@ -179,21 +186,21 @@ internal static class AccountsAdmin
             return TypedResults.Ok(await ShownAsync(accounts, account));
         });
 
-    private static Task<IResult> ResetPasswordAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings options, AuditLog audit) =>
-        WithAuditAsync(context, database, audit, async note =>
+    private static async Task<IResult> ResetPasswordAsync(
+        string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings settings, AuditLog audit)
+    {
+        if (!settings.TakesPasswords)
+            return TypedResults.Problem(title: "No passwords here", detail: "People sign in by the provider of SignIn:Oidc:Authority.", statusCode: StatusCodes.Status409Conflict);
+        if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
+        var password = SetTemporary(accounts, account);
+        return await WithAuditAsync(context, database, audit, async note =>
         {
-            if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
-            if (!options.TakesPasswords)
-                return TypedResults.Problem(title: "No passwords here", detail: "People sign in by the provider of SignIn:Oidc:Authority.", statusCode: StatusCodes.Status409Conflict);
-            var password = Passwords.Temporary();
-            await MustAsync(accounts.RemovePasswordAsync(account));
-            await MustAsync(accounts.AddPasswordAsync(account, password));
-            account.MustChangePassword = true;
-            await MustAsync(accounts.SetLockoutEndDateAsync(account, null));
-            await MustAsync(accounts.ResetAccessFailedCountAsync(account));
+            (account.LockoutEnd, account.AccessFailedCount) = (null, 0);
+            await MustAsync(accounts.UpdateSecurityStampAsync(account));
             await note("access.account-password-reset", id, null, null);
             return TypedResults.Ok(new AccountPassword(id, account.Email, password));
         });
+    }
 
     private static Task<IResult> ResetAuthenticatorAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, AuditLog audit) =>
         WithAuditAsync(context, database, audit, async note =>
@@ -215,6 +222,13 @@ internal static class AccountsAdmin
             await note("access.account-deleted", id, null, null);
             return TypedResults.NoContent();
         });
+
+    private static string SetTemporary(UserManager<Account> accounts, Account account)
+    {
+        var password = Passwords.Temporary();
+        (account.PasswordHash, account.MustChangePassword) = (accounts.PasswordHasher.HashPassword(account, password), true);
+        return password;
+    }
 
     private static List<FieldError> Errors(AccountRequest asked, Epci territory)
     {

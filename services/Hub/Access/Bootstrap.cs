@@ -4,6 +4,7 @@ using Intercommunalite.Hub.Access.SignIn;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Identity;
+using Microsoft.EntityFrameworkCore;
 using Npgsql;
 using OpenIddict.Abstractions;
 
@@ -36,7 +37,7 @@ internal static class Bootstrap
         .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IConfiguration configuration, NpgsqlDataSource database, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
+        HttpContext context, IConfiguration configuration, AccessDatabase database, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
         SignInSettings signIn, AuditLog audit, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<BootstrapRequest>(context.Request);
@@ -49,9 +50,11 @@ internal static class Bootstrap
         }
 
         if (asked.Email is not null && !AccountsAdmin.IsEmail(asked.Email)) return Body.Unprocessable("email", "an e-mail address expected");
-        await using var connection = await database.OpenConnectionAsync(cancellation);
-        await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await using (var one = new NpgsqlCommand($"SELECT pg_advisory_xact_lock({Lock})", connection)) await one.ExecuteNonQueryAsync(cancellation);
+        var (account, password) = asked.Email is { } email ? AccountsAdmin.New(accounts, signIn, new(email, "Administrateur", [Roles.Administrator])) : (null, null);
+        // All or nothing: a client whose secret was not told would keep another from being made.
+        await using var transaction = await database.Database.BeginTransactionAsync(cancellation);
+        await database.Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({Lock})", cancellation);
+        var connection = (NpgsqlConnection)database.Database.GetDbConnection();
         await foreach (var application in applications.ListAsync(cancellationToken: cancellation))
         {
             if (Client.Of(await applications.GetPropertiesAsync(application, cancellation)) is { } client && client.Roles.Contains(Roles.Administrator))
@@ -66,7 +69,7 @@ internal static class Bootstrap
         await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
         AccountPassword? made = null;
         // One of this address may be left from before: the client alone is then made anew.
-        if (asked.Email is { } email && await AccountsAdmin.MakeAsync(accounts, signIn, new(email, "Administrateur", [Roles.Administrator])) is ({ } account, var password))
+        if (account is not null && await AccountsAdmin.AddAsync(accounts, account, [Roles.Administrator], []))
         {
             await audit.AppendAsync(connection, new("bootstrap", "access.account-created", account.Id, "first administrator"), cancellation);
             made = new(account.Id, account.Email, password);
