@@ -15,6 +15,7 @@ internal static class Access
         Accounts.Command(common, terminal),
         Agreements.Command(common, terminal),
         Register.Command(common, terminal),
+        BusUsers.Command(common, terminal),
         Audit.Command(common, terminal),
     };
 

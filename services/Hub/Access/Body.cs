@@ -12,6 +12,9 @@ internal static class Body
 {
     private const long MaxBytes = 256 * 1024;
 
+    // As it came: what is given twice is found, and named, when it is read against the contract.
+    private static readonly JsonSerializerOptions s_plain = new() { MaxDepth = 32 };
+
     /// <summary>The body, or the problem with it.</summary>
     public static async Task<(T? Value, ProblemHttpResult? Problem)> ReadAsync<T>(HttpRequest request)
         where T : class
@@ -20,13 +23,13 @@ internal static class Body
         if (!request.HasJsonContentType()) return (null, Wrong(StatusCodes.Status415UnsupportedMediaType, "Content type not supported", "Send application/json."));
         try
         {
-            var json = await JsonSerializer.DeserializeAsync<JsonElement>(request.Body, ContractJson.Options, request.HttpContext.RequestAborted);
+            var json = await JsonSerializer.DeserializeAsync<JsonElement>(request.Body, s_plain, request.HttpContext.RequestAborted);
             return EventReader.TryRead<T>(json, out var value, out var errors) ? (value, null) : (null, Unprocessable(errors));
         }
         catch (JsonException)
         {
             // The message may repeat a value.
-            return (null, Unprocessable("", "not JSON, or too deep"));
+            return (null, Unprocessable("$", "not JSON, or too deep"));
         }
     }
 
@@ -38,7 +41,7 @@ internal static class Body
         title: "Not taken",
         detail: "Nothing was changed. Correct the fields named in errors and send the whole again.",
         statusCode: StatusCodes.Status422UnprocessableEntity,
-        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field, reason = error.Reason }) });
+        extensions: new Dictionary<string, object?> { ["errors"] = errors.Select(error => new { field = error.Field.Length == 0 ? "$" : error.Field, reason = error.Reason }) });
 
     private static ProblemHttpResult Wrong(int status, string title, string detail) => TypedResults.Problem(title: title, detail: detail, statusCode: status);
 }

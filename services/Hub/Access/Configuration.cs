@@ -53,14 +53,18 @@ internal static class Configuration
         }
 
         SignIn.Configuration.Add(builder, authentication);
+        RateLimits.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }
 
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
-        ClientsAdmin.Map(api);
+        BusUsersAdmin.Map(api);
         AccountsAdmin.Map(api);
+        // Another issuer has clients of its own.
+        if (!((IEndpointRouteBuilder)api).ServiceProvider.GetRequiredService<AccessOptions>().TokenServer) return api;
+        ClientsAdmin.Map(api);
         Bootstrap.Map(api);
         return api;
     }
@@ -69,13 +73,6 @@ internal static class Configuration
     public static WebApplication MapTokenServer(this WebApplication app)
     {
         if (app.Services.GetRequiredService<AccessOptions>().TokenServer) TokenServer.Map(app);
-        return app;
-    }
-
-    /// <summary>Where a proxy stands before the hub, requests are as the browser made them.</summary>
-    public static WebApplication UsePublicAddress(this WebApplication app)
-    {
-        SignIn.Configuration.Use(app);
         return app;
     }
 

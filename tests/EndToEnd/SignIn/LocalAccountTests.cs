@@ -224,7 +224,7 @@ public sealed partial class LocalAccountTests : IClassFixture<LocalAccountTests.
 
         public async Task InitializeAsync()
         {
-            Deployment = await Deployment.CreateAsync(new Dictionary<string, string?> { ["SignIn__RecheckSeconds"] = "1" }, Some.BretagneRomantique);
+            Deployment = await Deployment.CreateAsync(new Dictionary<string, string?> { ["SignIn__RecheckSeconds"] = "1", ["RateLimits__SignInsPerMinute"] = "1000" }, Some.BretagneRomantique);
             await Task.WhenAll(Deployment.Hub.StartAsync(), Deployment.SecondHub.StartAsync());
         }
 

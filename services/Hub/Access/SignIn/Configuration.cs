@@ -1,4 +1,5 @@
 using Intercommunalite.Hub.Privacy;
+using Intercommunalite.ServiceDefaults.Edges;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Components.Authorization;
 using Microsoft.AspNetCore.DataProtection;
@@ -41,8 +42,8 @@ internal static class Configuration
         services.AddDataProtection().SetApplicationName("intercommunalite.hub").PersistKeysToDbContext<AccessDatabase>();
         services.AddOptions<KeyManagementOptions>().Configure<IKeyWrapping>((keys, master) => keys.XmlEncryptor = new KeyRingEncryptor(master));
 
-        var secure = options.PublicAddress?.Scheme == Uri.UriSchemeHttps
-            || (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "").Split(';').All(url => url.StartsWith("https://", StringComparison.OrdinalIgnoreCase));
+        var secure = builder.Configuration.GetValue<bool>("Edge:BehindTlsProxy")
+            || Edge.Addresses(builder.Configuration).All(address => address.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
         AddCookie(Sessions.Scheme, "session", s_idle);
         AddCookie(Sessions.HalfwayScheme, "halfway", s_halfway);
         services.AddAntiforgery(antiforgery => Protect(antiforgery.Cookie, "form"));
@@ -68,16 +69,5 @@ internal static class Configuration
             cookie.SecurePolicy = secure ? CookieSecurePolicy.Always : CookieSecurePolicy.SameAsRequest;
             cookie.SameSite = SameSiteMode.Lax;
         }
-    }
-
-    /// <summary>Where a proxy stands before the hub, requests are as the browser made them.</summary>
-    public static void Use(WebApplication app)
-    {
-        if (app.Services.GetRequiredService<SignInSettings>().PublicAddress is not { } address) return;
-        app.Use((context, next) =>
-        {
-            (context.Request.Scheme, context.Request.Host) = (address.Scheme, HostString.FromUriComponent(address));
-            return next(context);
-        });
     }
 }

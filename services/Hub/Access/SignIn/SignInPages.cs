@@ -49,15 +49,15 @@ internal static class SignInPages
     {
         var pages = app.MapGroup("").ExcludeFromDescription().AddEndpointFilter(OfThisSiteAsync).WithMetadata(new RequireAntiforgeryTokenAttribute());
         pages.MapGet(SignIn, (HttpContext context) => Shown(context, new SignInModel(ProviderFailed: context.Request.Query.ContainsKey(Failed)))).AllowAnonymous();
-        pages.MapPost(SignIn, SignInAsync).AllowAnonymous();
+        pages.MapPost(SignIn, SignInAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
         pages.MapGet(Code, ShowCodeAsync).AllowAnonymous();
-        pages.MapPost(Code, CodeAsync).AllowAnonymous();
+        pages.MapPost(Code, CodeAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
         pages.MapGet(Refused, (HttpContext context) => Notice(context, "Accès refusé",
             "Vous êtes identifié, mais aucun droit ne vous a été donné ici. Demandez à l’administrateur du hub de votre intercommunalité d’ouvrir un compte à votre adresse électronique professionnelle.",
             StatusCodes.Status403Forbidden)).AllowAnonymous();
         pages.MapPost(SignOut, SignOutAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapGet(Password, ShowPasswordAsync).RequireAuthorization(Rules.SignedIn);
-        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn);
+        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn).RequireRateLimiting(RateLimits.SignIn);
         pages.MapGet(Authenticator, ShowAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapPost(Authenticator, SetUpAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         if (app.Services.GetRequiredService<SignInSettings>().Oidc is not null) pages.MapGet(Provider, (Delegate)ToProviderAsync).AllowAnonymous();

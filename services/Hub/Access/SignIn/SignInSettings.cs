@@ -3,9 +3,6 @@ namespace Intercommunalite.Hub.Access.SignIn;
 /// <summary>How people sign in to the pages; section <c>SignIn</c>.</summary>
 internal sealed record SignInSettings
 {
-    /// <summary>Address by which browsers reach the hub, where a proxy stands before it: <c>https://hub.example.fr</c>.</summary>
-    public Uri? PublicAddress { get; init; }
-
     /// <summary>Whether accounts with a password kept here are taken. By default only where no provider is configured.</summary>
     public bool? LocalAccounts { get; init; }
 
@@ -24,8 +21,6 @@ internal sealed record SignInSettings
     {
         var options = configuration.GetSection("SignIn").Get<SignInSettings>() ?? new SignInSettings();
         if (options.RecheckSeconds is < 1 or > 60) throw new InvalidOperationException("The setting SignIn:RecheckSeconds must be 1 to 60.");
-        if (options.PublicAddress is { } address && (!address.IsAbsoluteUri || address.Scheme is not ("http" or "https") || address.PathAndQuery != "/"))
-            throw new InvalidOperationException("The setting SignIn:PublicAddress must be an address such as https://hub.example.fr, without a path.");
         if (options.Oidc is not { } oidc) return options;
         if (oidc.Authority is null || !oidc.Authority.IsAbsoluteUri || !(oidc.Authority.Scheme == "https" || oidc.Authority.IsLoopback))
             throw new InvalidOperationException("The setting SignIn:Oidc:Authority must be the https address of the provider, as its discovery document names it (issuer).");
