@@ -91,7 +91,7 @@ internal static class Accounts
                 hub, $"{Path}/{account.Id}",
                 () => JsonContent.Create(new
                 {
-                    email = parsed.GetValue(email) ?? account.Email, name = parsed.GetValue(name) ?? account.Name, roles = given ?? account.Roles, communes = parsed.GetValue(communes) ?? kept,
+                    email = parsed.GetValue(email) ?? account.Email, name = parsed.GetValue(name) ?? account.Name, roles = given ?? account.Roles, communes = parsed.GetValue(communes) is { Length: > 0 } named ? named : kept,
                 }),
                 cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(changed);
@@ -140,7 +140,7 @@ internal static class Accounts
         Description = "commune-agent, epci-agent, administrator or dpo; may be given several times.", HelpName = "ROLE", Required = required,
     };
 
-    private static Option<string[]?> Communes() => new("--communes")
+    private static Option<string[]> Communes() => new("--communes")
     {
         Description = "INSEE codes, separated by commas, for an agent of communes.", HelpName = "CODE[,CODE…]",
         CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
