@@ -64,7 +64,10 @@ internal static class Accounts
                 parsed.GetRequiredValue(common.Hub), Path,
                 () => JsonContent.Create(new
                 {
-                    email = parsed.GetRequiredValue(email), name = parsed.GetValue(name), roles = parsed.GetValue(roles), communes = parsed.GetValue(communes) ?? [],
+                    email = parsed.GetRequiredValue(email),
+                    name = parsed.GetValue(name),
+                    roles = parsed.GetValue(roles),
+                    communes = parsed.GetValue(communes) ?? [],
                 }),
                 cancellation);
             Show(made, parsed.GetValue(common.Json), terminal);
@@ -91,7 +94,10 @@ internal static class Accounts
                 hub, $"{Path}/{account.Id}",
                 () => JsonContent.Create(new
                 {
-                    email = parsed.GetValue(email) ?? account.Email, name = parsed.GetValue(name) ?? account.Name, roles = given ?? account.Roles, communes = parsed.GetValue(communes) is { Length: > 0 } named ? named : kept,
+                    email = parsed.GetValue(email) ?? account.Email,
+                    name = parsed.GetValue(name) ?? account.Name,
+                    roles = given ?? account.Roles,
+                    communes = parsed.GetValue(communes) is { Length: > 0 } named ? named : kept,
                 }),
                 cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(changed);
@@ -137,12 +143,15 @@ internal static class Accounts
 
     private static Option<string[]> Roles(bool required) => new("--role")
     {
-        Description = "commune-agent, epci-agent, administrator or dpo; may be given several times.", HelpName = "ROLE", Required = required,
+        Description = "commune-agent, epci-agent, administrator or dpo; may be given several times.",
+        HelpName = "ROLE",
+        Required = required,
     };
 
     private static Option<string[]> Communes() => new("--communes")
     {
-        Description = "INSEE codes, separated by commas, for an agent of communes.", HelpName = "CODE[,CODE…]",
+        Description = "INSEE codes, separated by commas, for an agent of communes.",
+        HelpName = "CODE[,CODE…]",
         CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
     };
 

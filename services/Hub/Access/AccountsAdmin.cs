@@ -112,7 +112,8 @@ internal static class AccountsAdmin
     /// <summary>Roles and communes, for the audit.</summary>
     public static JsonObject Rights(IReadOnlyList<string> roles, IReadOnlyList<string>? communes) => new()
     {
-        ["roles"] = JsonSerializer.SerializeToNode(roles), ["communes"] = JsonSerializer.SerializeToNode(communes ?? []),
+        ["roles"] = JsonSerializer.SerializeToNode(roles),
+        ["communes"] = JsonSerializer.SerializeToNode(communes ?? []),
     };
 
     /// <summary>Whether a text can be an address to sign in by.</summary>

@@ -11,7 +11,16 @@ public class AccountsTests
 
     private static object Account(string id, string email, string[] roles, string[] communes, bool suspended = false) => new
     {
-        id, email, name = "Camille Essai", roles, communes, suspended, lockedUntil = (string?)null, authenticator = true, temporaryPassword = false, provider = (string?)null,
+        id,
+        email,
+        name = "Camille Essai",
+        roles,
+        communes,
+        suspended,
+        lockedUntil = (string?)null,
+        authenticator = true,
+        temporaryPassword = false,
+        provider = (string?)null,
     };
 
     private static Task<FakeServer> HubAsync(ConcurrentQueue<JsonElement> told) => FakeServer.StartAsync(app =>

@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Mvc.Testing;
-using Microsoft.Extensions.Hosting;
 using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Access;
@@ -85,7 +84,6 @@ public sealed class HubApp : WebApplicationFactory<Program>, IAsyncLifetime
 
     protected override void ConfigureWebHost(IWebHostBuilder builder)
     {
-        builder.UseEnvironment(Environments.Production);
         builder.UseSetting(WebHostDefaults.ServerUrlsKey, $"http://127.0.0.1:{FreePorts.Take()}");
         builder.UseSetting("ConnectionStrings:Hub", _database.ConnectionString);
         builder.UseSetting("ConnectionStrings:Keys", _database.KeysConnectionString);

@@ -16,7 +16,8 @@ public sealed class RoutesTests(HubApp hub) : IClassFixture<HubApp>
         var without = Endpoints().Where(endpoint => endpoint.Metadata.GetMetadata<IAllowAnonymous>() is null
             && !endpoint.Metadata.OfType<IAuthorizeData>().Any(authorize => authorize.Policy is { } policy && rules.Contains(policy)));
 
-        Assert.Empty(without.Select(Name));
+        // The framework's own answer, as built and not published, to a file that is none of the assets: whoever asks for it is refused.
+        Assert.Empty(without.Select(Name).Where(name => name != "{**path:file}"));
     }
 
     [Fact]
