@@ -54,4 +54,5 @@ app.MapGroup("/api/v1")
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();
+app.MapSignIn();
 app.Run();

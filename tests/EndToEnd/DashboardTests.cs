@@ -9,7 +9,8 @@ namespace Intercommunalite.EndToEnd.Tests;
 /// <summary>The whole system, from the simulated software of 25 communes to the page in a real browser.</summary>
 public sealed class DashboardTests
 {
-    private static readonly string[] s_arguments =
+    /// <summary>How the browser is started.</summary>
+    internal static readonly string[] Arguments =
         ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
     [Fact]
@@ -21,13 +22,13 @@ public sealed class DashboardTests
         await deployment.HasEventsAsync((long)told["accepted"]!, TimeSpan.FromMinutes(4));
 
         using var playwright = await Playwright.CreateAsync();
-        await using var browser = await playwright.Chromium.LaunchAsync(new() { ExecutablePath = "/usr/bin/chromium", Args = s_arguments });
+        await using var browser = await playwright.Chromium.LaunchAsync(new() { ExecutablePath = "/usr/bin/chromium", Args = Arguments });
         var page = await browser.NewPageAsync(new() { Locale = "fr-FR", ViewportSize = new() { Width = 1400, Height = 1600 } });
         var complaints = new List<string>();
         page.Console += (_, message) => { if (message.Type == "error") complaints.Add(message.Text); };
         page.PageError += (_, error) => complaints.Add(error);
         page.RequestFailed += (_, request) => complaints.Add(request.Url);
-        await page.GotoAsync(deployment.Hub.Address.ToString());
+        await AccountHolder.OpenDashboardAsync(page, deployment);
 
         Assert.Contains("CC Bretagne Romantique", await page.InnerTextAsync("h1"), StringComparison.Ordinal);
         foreach (var figure in (string[])["births", "deaths", "marriages", "pupils", "pupils-outside", "issued", "collected", "outstanding"])
@@ -38,11 +39,10 @@ public sealed class DashboardTests
             await FigureAsync(page, "issued"));
 
         // What it shows can be taken away.
-        using var client = new HttpClient();
         var files = await page.Locator("a[download]").EvaluateAllAsync<string[]>("links => links.map(link => link.href)");
         Assert.Equal(3, files.Length);
         foreach (var file in files)
-            Assert.Contains(";Combourg;", await client.GetStringAsync(new Uri(file)), StringComparison.Ordinal);
+            Assert.Contains(";Combourg;", await (await page.APIRequest.GetAsync(file)).TextAsync(), StringComparison.Ordinal);
 
         // One more birth appears without a reload.
         var births = await FigureAsync(page, "births");

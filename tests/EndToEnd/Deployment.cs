@@ -31,7 +31,7 @@ internal sealed class Deployment : IAsyncDisposable
         Connectors = [.. communes.Select((served, index) => new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings ?? new Dictionary<string, string?>())
         {
             ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
-            ["Access__Issuer"] = TestIssuer.Url.ToString(),
+            ["Access__Issuer"] = settings?.GetValueOrDefault("Access__Issuer") ?? TestIssuer.Url.ToString(),
             ["Connector__Communes"] = string.Join(',', served),
             ["Connector__DataDirectory"] = DataOf(index),
         }))];
@@ -46,7 +46,7 @@ internal sealed class Deployment : IAsyncDisposable
                 ["Privacy__MasterKey"] = TestDatabase.MasterKey,
                 ["ConnectionStrings__Bus"] = virtualHost.AmqpUri.ToString(),
                 ["Access__TokenServer"] = "false",
-                ["Access__Issuer"] = TestIssuer.Url.ToString(),
+                ["Access__Issuer"] = settings?.GetValueOrDefault("Access__Issuer") ?? TestIssuer.Url.ToString(),
                 ["Hub__Territory"] = siren,
                 ["Hub__GrpcPort"] = $"{port}",
             }), port);

@@ -12,6 +12,7 @@ internal static class Access
         Bootstrap.Command(common, terminal, time),
         Token(common, terminal),
         Clients.Command(common, terminal),
+        Accounts.Command(common, terminal),
         Agreements.Command(common, terminal),
         Register.Command(common, terminal),
         BusUsers.Command(common, terminal),

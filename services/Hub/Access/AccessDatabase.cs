@@ -1,16 +1,8 @@
 using Microsoft.AspNetCore.DataProtection.EntityFrameworkCore;
-using Microsoft.AspNetCore.Identity;
 using Microsoft.AspNetCore.Identity.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore;
 
 namespace Intercommunalite.Hub.Access;
-
-/// <summary>A person who signs in with a password kept here; rights are claims (<c>roles</c>, <c>communes</c>).</summary>
-internal sealed class Account : IdentityUser
-{
-    /// <summary>Name to be shown.</summary>
-    public string? DisplayName { get; set; }
-}
 
 /// <summary>
 /// Who may come in: clients (OpenIddict), accounts (ASP.NET Core Identity), and the keys that protect cookies, so that every node reads

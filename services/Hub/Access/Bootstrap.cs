@@ -1,7 +1,10 @@
 using System.Security.Cryptography;
 using System.Text;
+using Intercommunalite.Hub.Access.SignIn;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
+using Microsoft.AspNetCore.Identity;
+using Microsoft.EntityFrameworkCore;
 using Npgsql;
 using OpenIddict.Abstractions;
 
@@ -9,7 +12,14 @@ namespace Intercommunalite.Hub.Access;
 
 /// <summary>What makes the first administrator.</summary>
 /// <param name="Secret">Content of the file of the setting <c>Access:BootstrapSecretFile</c>.</param>
-internal sealed record BootstrapRequest(string Secret);
+/// <param name="Email">Address of the person who administers: an account of an administrator is made too, to sign in to the pages.</param>
+internal sealed record BootstrapRequest(string Secret, string? Email = null);
+
+/// <summary>The first administrator.</summary>
+/// <param name="Id">Its client id.</param>
+/// <param name="Secret">Its secret, told this once.</param>
+/// <param name="Account">The account, where one was asked for.</param>
+internal sealed record BootstrapAnswer(string Id, string? Secret, AccountPassword? Account = null);
 
 /// <summary>
 /// The first administrator, made by whoever can read a file on the hub's host; once there is one, only administrators make others.
@@ -27,7 +37,8 @@ internal static class Bootstrap
         .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IConfiguration configuration, NpgsqlDataSource database, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
+        HttpContext context, IConfiguration configuration, AccessDatabase database, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
+        SignInSettings signIn, AuditLog audit, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<BootstrapRequest>(context.Request);
         if (asked is null) return problem!;
@@ -38,9 +49,12 @@ internal static class Bootstrap
                 statusCode: StatusCodes.Status403Forbidden);
         }
 
-        await using var connection = await database.OpenConnectionAsync(cancellation);
-        await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await using (var one = new NpgsqlCommand($"SELECT pg_advisory_xact_lock({Lock})", connection)) await one.ExecuteNonQueryAsync(cancellation);
+        if (asked.Email is not null && !AccountsAdmin.IsEmail(asked.Email)) return Body.Unprocessable("email", "an e-mail address expected");
+        var (account, password) = asked.Email is { } email ? AccountsAdmin.New(accounts, signIn, new(email, "Administrateur", [Roles.Administrator])) : (null, null);
+        // All or nothing: a client whose secret was not told would keep another from being made.
+        await using var transaction = await database.Database.BeginTransactionAsync(cancellation);
+        await database.Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({Lock})", cancellation);
+        var connection = (NpgsqlConnection)database.Database.GetDbConnection();
         await foreach (var application in applications.ListAsync(cancellationToken: cancellation))
         {
             if (Client.Of(await applications.GetPropertiesAsync(application, cancellation)) is { } client && client.Roles.Contains(Roles.Administrator))
@@ -53,8 +67,16 @@ internal static class Bootstrap
 
         var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new("First administrator", [Roles.Administrator]), cancellation);
         await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
+        AccountPassword? made = null;
+        // One of this address may be left from before: the client alone is then made anew.
+        if (account is not null && await AccountsAdmin.AddAsync(accounts, account, [Roles.Administrator], []))
+        {
+            await audit.AppendAsync(connection, new("bootstrap", "access.account-created", account.Id, "first administrator"), cancellation);
+            made = new(account.Id, account.Email, password);
+        }
+
         await transaction.CommitAsync(cancellation);
-        return TypedResults.Ok(new ClientSecret(ClientId, secret));
+        return TypedResults.Ok(new BootstrapAnswer(ClientId, secret, made));
     }
 
     private static bool IsRight(string given, string? file)

@@ -26,8 +26,9 @@ internal static class Configuration
             await scope.ServiceProvider.GetRequiredService<AccessDatabase>().Database.MigrateAsync(cancellation);
         }));
 
-        // What fails is thrown, and told by whoever catches it.
-        builder.Logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None);
+        // What fails is thrown, and told by whoever catches it. (At the first start the key ring is asked for before its table is there.)
+        builder.Logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None)
+            .AddFilter("Microsoft.EntityFrameworkCore.Query", LogLevel.None).AddFilter("Microsoft.AspNetCore.DataProtection.KeyManagement.KeyRingProvider", LogLevel.Critical);
 
         var authentication = builder.Services.AddAuthentication(JwtBearerDefaults.AuthenticationScheme);
         if (options.TokenServer)
@@ -51,6 +52,7 @@ internal static class Configuration
             authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
+        SignIn.Configuration.Add(builder, authentication);
         RateLimits.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
@@ -59,6 +61,7 @@ internal static class Configuration
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
         BusUsersAdmin.Map(api);
+        AccountsAdmin.Map(api);
         // Another issuer has clients of its own.
         if (!((IEndpointRouteBuilder)api).ServiceProvider.GetRequiredService<AccessOptions>().TokenServer) return api;
         ClientsAdmin.Map(api);
@@ -70,6 +73,13 @@ internal static class Configuration
     public static WebApplication MapTokenServer(this WebApplication app)
     {
         if (app.Services.GetRequiredService<AccessOptions>().TokenServer) TokenServer.Map(app);
+        return app;
+    }
+
+    /// <summary>Where people sign in.</summary>
+    public static WebApplication MapSignIn(this WebApplication app)
+    {
+        SignIn.SignInPages.Map(app);
         return app;
     }
 

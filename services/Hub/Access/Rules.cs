@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.Access.SignIn;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
@@ -11,7 +12,10 @@ namespace Intercommunalite.Hub.Access;
 /// </summary>
 internal static class Rules
 {
-    /// <summary>Figures of the territory, without persons: agents, administrators, the DPO.</summary>
+    /// <summary>
+    /// Figures of the territory, without persons: agents, administrators, the DPO. Also by a session, since the pages offer them as
+    /// files: they are only read.
+    /// </summary>
     public const string ReadFigures = "read-figures";
 
     /// <summary>How far communes are received: agents of the communauté and administrators all of them, connectors their own.</summary>
@@ -38,8 +42,17 @@ internal static class Rules
     /// <summary>Making and changing agreements: administrators.</summary>
     public const string ManageAgreements = "manage-agreements";
 
+    /// <summary>The pages, which a person opens in a browser: agents, administrators, the DPO, by their session.</summary>
+    public const string SeePages = "see-pages";
+
+    /// <summary>Pages about one's own account: whoever has a session, even before the password is changed or the authenticator app set up.</summary>
+    public const string SignedIn = "signed-in";
+
     /// <summary>Whoever has been authenticated.</summary>
     public const string Known = "known";
+
+    /// <summary>Roles that see the pages.</summary>
+    public static readonly string[] WhoSeesPages = [Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator, Roles.DataProtectionOfficer];
 
     private static readonly (string Rule, string[] Roles)[] s_all =
     [
@@ -62,8 +75,10 @@ internal static class Rules
     /// <summary>Registers them, and refuses what states none.</summary>
     public static void Add(AuthorizationOptions options)
     {
-        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => OfTokens(policy).RequireClaim(Caller.RolesClaim, roles));
+        foreach (var (rule, roles) in s_all) options.AddPolicy(rule, policy => (rule == ReadFigures ? OfSessions(OfTokens(policy)) : OfTokens(policy)).RequireClaim(Caller.RolesClaim, roles));
         options.AddPolicy(Known, policy => OfTokens(policy));
+        options.AddPolicy(SeePages, policy => OfSessions(policy).RequireClaim(Caller.RolesClaim, WhoSeesPages));
+        options.AddPolicy(SignedIn, policy => OfSessions(policy));
         // What is not there is not refused, but 404.
         options.FallbackPolicy = options.DefaultPolicy = new AuthorizationPolicyBuilder()
             .RequireAssertion(asked => asked.Resource is HttpContext context && context.GetEndpoint() is null).Build();
@@ -72,4 +87,6 @@ internal static class Rules
     // Calls take tokens alone: a browser's cookie, which goes along wherever the browser is led, opens none of them.
     private static AuthorizationPolicyBuilder OfTokens(AuthorizationPolicyBuilder policy) =>
         policy.AddAuthenticationSchemes(JwtBearerDefaults.AuthenticationScheme).RequireAuthenticatedUser();
+
+    private static AuthorizationPolicyBuilder OfSessions(AuthorizationPolicyBuilder policy) => policy.AddAuthenticationSchemes(Sessions.Scheme).RequireAuthenticatedUser();
 }

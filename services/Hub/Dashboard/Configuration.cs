@@ -1,4 +1,5 @@
 using System.Globalization;
+using Intercommunalite.Hub.Access;
 using Microsoft.AspNetCore.Components.Endpoints;
 using Microsoft.Extensions.FileProviders;
 using MudBlazor.Services;
@@ -25,7 +26,8 @@ internal static class Configuration
         app.Use(SpeakFrench);
         app.MapStaticAssets().AllowAnonymous();
         // Framing is refused by the pages' own policy: PageHeaders.
-        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(options => options.ContentSecurityFrameAncestorsPolicy = null);
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(options => options.ContentSecurityFrameAncestorsPolicy = null)
+            .RequireAuthorization(Rules.SeePages);
         return app;
     }
 

@@ -1,3 +1,5 @@
+using Intercommunalite.Hub.Access.SignIn;
+
 namespace Intercommunalite.Hub.Dashboard;
 
 /// <summary>HTTP headers of the dashboard's pages, beside those of every answer (<see cref="ServiceDefaults.Edges.Edge"/>).</summary>
@@ -7,15 +9,16 @@ internal static class PageHeaders
     public const string PrefersColorScheme = "Sec-CH-Prefers-Color-Scheme";
 
     // Nothing from elsewhere, no inline script, no framing. MudBlazor sets its theme and its charts in style elements and attributes.
-    private const string ContentSecurityPolicy =
+    // Signing out may go on to the provider that signed the person in.
+    private static string ContentSecurityPolicy(Uri? provider) =>
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; "
-        + "form-action 'self'; frame-ancestors 'none'";
+        + $"form-action 'self'{(provider is null ? "" : $" {provider.GetLeftPart(UriPartial.Authority)}")}; frame-ancestors 'none'";
 
     /// <summary>Adds them to a page's answer.</summary>
     public static void Apply(HttpResponse response)
     {
         var headers = response.Headers;
-        headers.ContentSecurityPolicy = ContentSecurityPolicy;
+        headers.ContentSecurityPolicy = ContentSecurityPolicy(response.HttpContext.RequestServices.GetRequiredService<SignInSettings>().Oidc?.Authority);
         headers["Accept-CH"] = PrefersColorScheme;
         headers["Critical-CH"] = PrefersColorScheme;
         headers.Vary = PrefersColorScheme;

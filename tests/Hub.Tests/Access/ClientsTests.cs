@@ -1,9 +1,9 @@
+using System.Buffers.Text;
 using System.Net;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using System.Buffers.Text;
 using Intercommunalite.Testing;
 using Xunit;
 

@@ -22,6 +22,9 @@ public sealed class HubApp : WebApplicationFactory<Program>, IAsyncLifetime
     /// <summary>The first administrator.</summary>
     internal HttpClient Administrator { get; private set; } = null!;
 
+    /// <summary>The account of the first administrator, with its temporary password.</summary>
+    internal JsonNode FirstAccount { get; private set; } = null!;
+
     internal TestDatabase Database => _database;
 
     internal string AdministratorToken { get; private set; } = "";
@@ -34,8 +37,9 @@ public sealed class HubApp : WebApplicationFactory<Program>, IAsyncLifetime
         StartServer();
         Anyone = CreateClient();
         await Eventually.Is(async () => (await Anyone.GetAsync(new Uri("/health/ready", UriKind.Relative))).IsSuccessStatusCode, ready => ready, TimeSpan.FromMinutes(1));
-        using var made = await Anyone.PostAsJsonAsync("/api/v1/access/bootstrap", new { secret = BootstrapSecret });
+        using var made = await Anyone.PostAsJsonAsync("/api/v1/access/bootstrap", new { secret = BootstrapSecret, email = "first@example.fr" });
         var answer = (await made.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!;
+        FirstAccount = answer["account"]!;
         AdministratorToken = await TokenAsync((string)answer["id"]!, (string)answer["secret"]!);
         Administrator = With(AdministratorToken);
     }

@@ -16,7 +16,8 @@ public sealed class RoutesTests(HubApp hub) : IClassFixture<HubApp>
         var without = Endpoints().Where(endpoint => endpoint.Metadata.GetMetadata<IAllowAnonymous>() is null
             && !endpoint.Metadata.OfType<IAuthorizeData>().Any(authorize => authorize.Policy is { } policy && rules.Contains(policy)));
 
-        Assert.Empty(without.Select(Name));
+        // The framework's own answer, as built and not published, to a file that is none of the assets: whoever asks for it is refused.
+        Assert.Equal(["{**path:file}"], without.Select(Name));
     }
 
     [Fact]
@@ -27,7 +28,7 @@ public sealed class RoutesTests(HubApp hub) : IClassFixture<HubApp>
             .Where(name => !name.Contains('.', StringComparison.Ordinal) || name.StartsWith("grpc", StringComparison.Ordinal) || name.StartsWith("openapi", StringComparison.Ordinal));
 
         Assert.Equal(
-            ["api/v1/access/bootstrap", "connect/token", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "health/live", "health/ready", "openapi/{documentName}.json"],
+            ["api/v1/access/bootstrap", "compte/code", "compte/connexion", "compte/refus", "connect/token", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "health/live", "health/ready", "openapi/{documentName}.json"],
             open.Order(StringComparer.Ordinal));
     }
 
