@@ -33,13 +33,14 @@ internal static class AccessChecks
     {
         var events = new Option<int>("--events") { Description = "Events in the feed.", HelpName = "N", DefaultValueFactory = _ => 60_000 };
         var rounds = new Option<int>("--rounds") { Description = "Times that each reads all of them.", HelpName = "N", DefaultValueFactory = _ => 15 };
-        var command = new Command("access", "Measures what agreements cost the feed: all fields, and some of them, beside no agreement.") { events, rounds };
+        var command = new Command("access", "Measures what it costs to check tokens, and what agreements cost the feed: all fields, and some of them, beside no agreement.") { events, rounds };
         command.SetAction((parsed, cancellation) => RunAsync(terminal, parsed.GetValue(events), parsed.GetValue(rounds), cancellation));
         return command;
     }
 
     private static async Task<int> RunAsync(Terminal terminal, int count, int rounds, CancellationToken cancellation)
     {
+        await IntakeChecks.RunAsync(terminal, rounds, cancellation);
         terminal.Say($"Preparing {count:N0} events.");
         var prepared = Workload.From(s_from, count);
         await using var servers = await PrivateServers.StartAsync(cancellation);
