@@ -41,11 +41,23 @@ public sealed record JournalReceipt(string Commune, Guid Journal, long ReceivedT
 /// <summary>Names on the broker.</summary>
 public static class BusNames
 {
+    /// <summary>
+    /// Exchange of journal segments: what is published there reaches <see cref="IngestionQueue"/>. Who publishes there holds every right on
+    /// the broker; a connector with a broker user of its own publishes to <see cref="ExchangeOf"/>.
+    /// </summary>
+    public const string SegmentExchange = "journal-segments";
+
     /// <summary>Quorum queue of journal segments, read by the hub.</summary>
     public const string IngestionQueue = "hub-ingestion";
 
     /// <summary>Times that the broker delivers a message again before it drops it; the journal protocol makes that good.</summary>
     public const int DeliveryLimit = 20;
+
+    /// <summary>
+    /// Exchange to which a broker user of its own alone may publish; bound to <see cref="SegmentExchange"/> by the hub. To declare an exchange
+    /// takes the right to delete it, so that none can be shared.
+    /// </summary>
+    public static string ExchangeOf(string user) => $"segments-{user}";
 
     /// <summary>Quorum queue of what the hub has for a commune, read by the commune's connector.</summary>
     public static string CommuneQueue(CommuneCode commune) => $"commune-{commune}";

@@ -1,4 +1,7 @@
+using System.Net.Security;
+using System.Security.Authentication;
 using Intercommunalite.Contracts.Bus;
+using Intercommunalite.ServiceDefaults.Edges;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
@@ -17,9 +20,6 @@ public static partial class MessageBus
 
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
-    /// <summary>The exchange to which connectors publish.</summary>
-    public const string SegmentExchange = "journal-segments";
-
     /// <summary>
     /// Adds the bus at <c>ConnectionStrings__Bus</c> (an amqp URI). The service starts whether the broker is there or not and
     /// connects when it can.
@@ -27,13 +27,18 @@ public static partial class MessageBus
     /// <param name="builder">The service being built.</param>
     /// <param name="consumers">Registers the service's consumers.</param>
     /// <param name="endpoints">Declares its receive endpoints.</param>
+    /// <param name="ownUser">
+    /// Whether the user of the URI is a connector's own (<c>access/bus-users</c>): segments then go to that user's exchange, and neither the
+    /// exchange behind it nor the ingestion queue is declared, which only the hub's user may.
+    /// </param>
     public static WebApplicationBuilder AddBus(
         this WebApplicationBuilder builder,
         Action<IBusRegistrationConfigurator> consumers,
-        Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> endpoints)
+        Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> endpoints,
+        bool ownUser = false)
     {
-        var address = new Uri(builder.Configuration.GetConnectionString("Bus")
-            ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+        var address = Address(builder.Configuration);
+        var user = Factory(builder.Configuration).UserName;
         builder.Services.AddSingleton<BrokerSockets>();
         builder.Services.AddHostedService(services => services.GetRequiredService<BrokerSockets>());
         builder.Services.AddMassTransit(bus =>
@@ -47,25 +52,44 @@ public static partial class MessageBus
                 options.Tags.Add("bus");
             });
             consumers(bus);
-            bus.UsingRabbitMq((context, broker) =>
+            bus.SetBusFactory(new SteadyBusFactory((context, broker) =>
             {
                 broker.Host(address, host =>
                 {
                     host.Heartbeat(Heartbeat);
                     host.OnRefreshConnectionFactory = async factory =>
                     {
+                        Secure(factory, builder.Configuration);
                         await AnswersAsync(
                             factory, context.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(MessageBus)),
                             context.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
                         context.GetRequiredService<BrokerSockets>().Watch(factory);
                     };
                 });
-                broker.Message<JournalSegment>(message => message.SetEntityName(SegmentExchange));
-                broker.Publish<JournalSegment>(publish => publish.BindQueue(SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
+                broker.Message<JournalSegment>(message => message.SetEntityName(ownUser ? BusNames.ExchangeOf(user) : BusNames.SegmentExchange));
+                if (!ownUser) broker.Publish<JournalSegment>(publish => publish.BindQueue(BusNames.SegmentExchange, BusNames.IngestionQueue, DeclareIngestionQueue));
+                // The broker refuses a message that names another user than the one who is connected, so that the hub can rely on it.
+                broker.ConfigurePublish(publish => publish.UseExecute(context =>
+                {
+                    if (context.TryGetPayload<RabbitMqSendContext>(out var message)) message.BasicProperties.UserId = user;
+                }));
                 endpoints(context, broker);
-            });
+            }));
         });
         return builder;
+    }
+
+    /// <summary>The broker's address: <c>ConnectionStrings__Bus</c>.</summary>
+    /// <exception cref="InvalidOperationException">It is missing.</exception>
+    public static Uri Address(IConfiguration configuration) => new(configuration.GetConnectionString("Bus")
+        ?? throw new InvalidOperationException("The setting ConnectionStrings:Bus (an amqp URI) is missing: give it as the environment variable ConnectionStrings__Bus."));
+
+    /// <summary>Makes connections to the broker that no bus needs to know of.</summary>
+    public static ConnectionFactory Factory(IConfiguration configuration)
+    {
+        var factory = new ConnectionFactory { Uri = Address(configuration), AutomaticRecoveryEnabled = false };
+        Secure(factory, configuration);
+        return factory;
     }
 
     /// <summary>
@@ -87,9 +111,20 @@ public static partial class MessageBus
         queue.SetQueueArgument("x-delivery-limit", BusNames.DeliveryLimit);
     }
 
-    // MassTransit waits longer after each attempt to connect that failed, up to 38 s, and never less again in the life of the
-    // process. So no attempt is made before the broker takes connections: it goes on a second after the broker is back, however
-    // long that took and however often it was away.
+    // MassTransit by itself takes certificates of any issuer. Here the server's must be of an issuer that the machine trusts, or, when Tls:BusCa
+    // names some, of one of those; in either case it must be for this server.
+    private static void Secure(ConnectionFactory factory, IConfiguration configuration)
+    {
+        var address = Address(configuration);
+        if (address.Scheme != "amqps") return;
+        factory.Ssl = new SslOption(address.Host, enabled: true) { Version = SslProtocols.None, AcceptablePolicyErrors = SslPolicyErrors.None };
+        if (configuration["Tls:BusCa"] is not { Length: > 0 } file) return;
+        var ca = new TrustedCa(file);
+        factory.Ssl.CertificateValidationCallback = (_, certificate, chain, errors) => ca.HasIssuedToServer(certificate, chain, errors);
+    }
+
+    // No attempt is made before the broker takes connections: all endpoints and messages wait for this one, which says once why. It goes
+    // on a second after the broker is back, however long that took and however often it was away.
     private static async Task AnswersAsync(ConnectionFactory factory, ILogger logger, CancellationToken stopping)
     {
         for (string? reason = null; ;)

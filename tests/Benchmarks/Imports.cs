@@ -44,6 +44,7 @@ internal static class Imports
             {
                 // Nobody listens there.
                 ["ConnectionStrings__Bus"] = "amqp://guest:guest@127.0.0.1:1/",
+                ["Access__Issuer"] = TestIssuer.Url.ToString(),
                 ["Connector__Communes"] = string.Join(',', Workload.Territory.Communes.Select(commune => commune.Code)),
                 ["Connector__DataDirectory"] = Path.Combine(data, "connector"),
                 ["Logging__LogLevel__Default"] = "Error",
@@ -51,7 +52,8 @@ internal static class Imports
             await connector.StartAsync();
             var processes = new Processes(("connector", connector.ProcessId, false));
             var (before, machineBefore) = (processes.Read()[0], Processes.MachineCpuSeconds());
-            using var http = new HttpClient { BaseAddress = connector.Address, Timeout = Timeout.InfiniteTimeSpan };
+            using var http = TestIssuer.Client(connector.Address, Workload.Territory.Communes.Select(commune => commune.Code.ToString()));
+            http.Timeout = Timeout.InfiniteTimeSpan;
             var clock = Stopwatch.StartNew();
             await using var file = File.OpenRead(path);
             using var body = new StreamContent(file);

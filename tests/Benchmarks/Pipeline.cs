@@ -33,6 +33,7 @@ internal sealed class Pipeline : IAsyncDisposable
             ["ConnectionStrings__Hub"] = database.ConnectionString,
             ["ConnectionStrings__Keys"] = database.KeysConnectionString,
             ["Privacy__MasterKey"] = TestDatabase.MasterKey,
+            ["Access__TokenServer"] = "false",
             ["Hub__Territory"] = Workload.Territory.Siren,
             ["Hub__GrpcPort"] = $"{FreePorts.Take()}",
         });
@@ -52,8 +53,14 @@ internal sealed class Pipeline : IAsyncDisposable
     /// <summary>The broker.</summary>
     public Uri Bus => _servers.RabbitMq;
 
-    /// <summary>For calls to the services: one connection for each request that is under way, and nothing added to them.</summary>
-    public HttpClient Http { get; } = new(new SocketsHttpHandler { UseProxy = false, UseCookies = false, ActivityHeadersPropagator = null });
+    /// <summary>For calls to the services: one connection for each request that is under way, and a token.</summary>
+    public HttpClient Http { get; } = new(new SocketsHttpHandler { UseProxy = false, UseCookies = false, ActivityHeadersPropagator = null })
+    {
+        DefaultRequestHeaders =
+        {
+            Authorization = new("Bearer", TestIssuer.Token(["connector", "administrator"], Workload.Territory.Communes.Select(commune => commune.Code.ToString()))),
+        },
+    };
 
     /// <summary>Names of the projections.</summary>
     public IReadOnlyList<string> Projections { get; private set; } = [];
@@ -172,6 +179,7 @@ internal sealed class Pipeline : IAsyncDisposable
     private ServiceProcess Service(string project, Dictionary<string, string?> settings)
     {
         settings["ConnectionStrings__Bus"] = _servers.RabbitMq.ToString();
+        settings["Access__Issuer"] = TestIssuer.Url.ToString();
         settings["Logging__LogLevel__Default"] = "Warning";
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = null;
         return new ServiceProcess(ServiceProcess.Built(project), settings);

@@ -64,6 +64,9 @@ internal static class Workload
 {
     private const int EventsInAMonth = 7_000;
 
+    // Recorded today, whenever it happened: the hub does not store persons whose time is over.
+    private static readonly DateTimeOffset s_recorded = DateTimeOffset.UtcNow;
+
     public static Epci Territory { get; } = Epci.Find("243500733")!;
 
     /// <summary>The first events from a day on; the school year that runs on that day is played from its beginning.</summary>
@@ -92,7 +95,7 @@ internal static class Workload
     private static Prepared Prepare(SimulatedEvent e) => new(
         e.Commune,
         e.Time,
-        System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(e.ToCloudEvent(), ContractJson.Options),
+        System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(e.ToCloudEvent() with { Time = s_recorded }, ContractJson.Options),
         Catalogue.Of(e.Data).Domain,
         e.Data switch { BirthRegistered => 1, ActAnnulled { Kind: ActKind.Birth } => -1, _ => 0 });
 }

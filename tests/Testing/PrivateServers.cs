@@ -28,6 +28,9 @@ public sealed class PrivateServers : IAsyncDisposable
     /// </summary>
     public Uri RabbitMq => new(environment["RABBITMQ"]);
 
+    /// <summary>The same with TLS, for servers that were started with a certificate.</summary>
+    public Uri RabbitMqTls => new(environment["RABBITMQ_TLS"]);
+
     /// <summary>
     /// Base URL of RabbitMQ's management API.
     /// </summary>
@@ -44,11 +47,23 @@ public sealed class PrivateServers : IAsyncDisposable
     /// </summary>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="InvalidOperationException">They did not start; the message holds what the script said.</exception>
-    public static async Task<PrivateServers> StartAsync(CancellationToken cancellationToken = default)
+    public static Task<PrivateServers> StartAsync(CancellationToken cancellationToken = default) => StartAsync(null, cancellationToken);
+
+    /// <summary>Starts both servers with TLS: PostgreSQL takes no connections without, RabbitMQ has a second port with it.</summary>
+    /// <param name="authority">Issues their certificate; null for servers without TLS.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async Task<PrivateServers> StartAsync(TestAuthority? authority, CancellationToken cancellationToken = default)
     {
         var servers = new PrivateServers();
         try
         {
+            if (authority is not null)
+            {
+                var tls = Directory.CreateDirectory(Path.Combine(servers.directory, "tls")).FullName;
+                authority.WriteServer(Path.Combine(tls, "server.pem"), Path.Combine(tls, "server-key.pem"));
+                File.Copy(authority.File, Path.Combine(tls, "ca.pem"));
+            }
+
             await servers.Run("start", cancellationToken);
             await servers.ReadEnvironment(cancellationToken);
             return servers;

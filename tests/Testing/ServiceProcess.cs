@@ -65,6 +65,12 @@ public sealed class ServiceProcess : IAsyncDisposable
     /// </summary>
     public Uri Address { get; }
 
+    /// <summary>All of its environment.</summary>
+    public IDictionary<string, string?> Environment => startInfo.Environment;
+
+    /// <summary>Makes what asks for health at an address with TLS: it trusts the certificate, and shows one of its own where that is wanted.</summary>
+    public Func<HttpMessageHandler>? Handler { get; init; }
+
     /// <summary>
     /// All output of all starts, line by line; in <c>.local/test-logs</c>, which <c>deploy/test</c> empties.
     /// </summary>
@@ -147,7 +153,7 @@ public sealed class ServiceProcess : IAsyncDisposable
     /// <exception cref="InvalidOperationException">The process ended, or was not ready in time; the message shows its log's end.</exception>
     public async Task WaitUntilReadyAsync(TimeSpan? timeout = null)
     {
-        using var client = new HttpClient { BaseAddress = Address, Timeout = TimeSpan.FromSeconds(10) };
+        using var client = new HttpClient(Handler?.Invoke() ?? new SocketsHttpHandler()) { BaseAddress = Address, Timeout = TimeSpan.FromSeconds(10) };
         try
         {
             var ready = await Eventually.Is(

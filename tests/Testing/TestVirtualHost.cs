@@ -11,10 +11,12 @@ namespace Intercommunalite.Testing;
 public sealed class TestVirtualHost : IAsyncDisposable
 {
     private readonly HttpClient management;
+    private readonly string user;
 
-    private TestVirtualHost(HttpClient management, Uri server, string name)
+    private TestVirtualHost(HttpClient management, Uri server, string user, string name)
     {
         this.management = management;
+        this.user = user;
         Name = name;
         AmqpUri = name == "/" ? server : new UriBuilder(server) { Path = name }.Uri;
     }
@@ -63,7 +65,7 @@ public sealed class TestVirtualHost : IAsyncDisposable
             new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(string.Join(':', credentials))));
         try
         {
-            var host = new TestVirtualHost(client, server, name);
+            var host = new TestVirtualHost(client, server, credentials[0], name);
             await host.Delete(cancellationToken);
             await host.Put(host.Path, new { }, cancellationToken);
             await host.Put(
@@ -107,7 +109,7 @@ public sealed class TestVirtualHost : IAsyncDisposable
     public Task DeleteQueuesAsync(CancellationToken cancellationToken = default) => ForEachQueue(queue => queue, cancellationToken);
 
     /// <summary>
-    /// Puts a message, byte by byte, into a queue, past every client library.
+    /// Puts a message of the administrator's, byte by byte, into a queue, past every client library.
     /// </summary>
     /// <param name="queue">Its name.</param>
     /// <param name="body">The message.</param>
@@ -116,12 +118,17 @@ public sealed class TestVirtualHost : IAsyncDisposable
     {
         using var response = await management.PostAsJsonAsync(
             $"api/exchanges/{Uri.EscapeDataString(Name)}/amq.default/publish",
-            new { properties = new { delivery_mode = 2 }, routing_key = queue, payload = Convert.ToBase64String(body), payload_encoding = "base64" },
+            new { properties = new { delivery_mode = 2, user_id = user }, routing_key = queue, payload = Convert.ToBase64String(body), payload_encoding = "base64" },
             cancellationToken);
         var answer = await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<Routed>(cancellationToken);
         if (answer is not { IsRouted: true })
             throw new InvalidOperationException($"There is no queue {queue}.");
     }
+
+    /// <summary>The queues, each as its name and how many messages are in it, as the server counted them some seconds ago.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task<IReadOnlyList<string>> QueuesAsync(CancellationToken cancellationToken = default) =>
+        [.. (await management.GetFromJsonAsync<Counted[]>($"api/queues/{Uri.EscapeDataString(Name)}", cancellationToken) ?? []).Select(queue => $"{queue.Name} {queue.Messages}").Order()];
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -156,6 +163,8 @@ public sealed class TestVirtualHost : IAsyncDisposable
     }
 
     private sealed record Named(string Name);
+
+    private sealed record Counted(string Name, long? Messages);
 
     private sealed record Routed([property: System.Text.Json.Serialization.JsonPropertyName("routed")] bool IsRouted);
 }

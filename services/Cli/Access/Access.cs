@@ -14,6 +14,7 @@ internal static class Access
         Clients.Command(common, terminal),
         Agreements.Command(common, terminal),
         Register.Command(common, terminal),
+        BusUsers.Command(common, terminal),
         Audit.Command(common, terminal),
     };
 

@@ -75,6 +75,24 @@ internal sealed class DropFolder(string path, ImportRequest request, Imports imp
         _seen = seen;
     }
 
+    /// <summary>Deletes the files that were moved away before a time, and the reports from before another one.</summary>
+    /// <remarks>The report tells when its file was moved: the file keeps the time that it came with. What has no report is somebody else's.</remarks>
+    public static void Clear(string path, DateTimeOffset files, DateTimeOffset reports)
+    {
+        foreach (var folder in (string[])["done", "rejected", "held"])
+        {
+            if (!Directory.Exists(Path.Combine(path, folder))) continue;
+            foreach (var report in new DirectoryInfo(Path.Combine(path, folder)).GetFiles($"*{ReportSuffix}"))
+            {
+                var file = report.FullName[..^ReportSuffix.Length];
+                if (report.LastWriteTimeUtc < files.UtcDateTime) File.Delete(file);
+                if (report.LastWriteTimeUtc >= reports.UtcDateTime) continue;
+                File.Delete($"{file}{RejectsSuffix}");
+                report.Delete();
+            }
+        }
+    }
+
     private static bool IsCandidate(FileInfo file) =>
         !file.Name.StartsWith('.') && file.LinkTarget is null
         && !file.Name.EndsWith(".part", StringComparison.OrdinalIgnoreCase) && !file.Name.EndsWith(".tmp", StringComparison.OrdinalIgnoreCase);

@@ -19,6 +19,12 @@ internal sealed class FormatsOptions
     /// <summary>How long the outcome of an import can be asked for. Older ones are cleared away when the connector starts.</summary>
     public TimeSpan KeepImports { get; init; } = TimeSpan.FromDays(400);
 
+    /// <summary>
+    /// How long a file stays in <c>done/</c>, <c>rejected/</c> and <c>held/</c> of a drop folder, since it holds names; one that is held for
+    /// so long is given up. Its report stays for <see cref="KeepImports"/>.
+    /// </summary>
+    public TimeSpan KeepDropped { get; init; } = TimeSpan.FromDays(30);
+
     /// <summary>Largest file that is taken by a request, in bytes. Files in drop folders may have any size: they are on the disk already.</summary>
     public long MaxFileBytes { get; init; } = 1L << 30;
 
@@ -42,6 +48,7 @@ internal static class Formats
         builder.Services.AddSingleton<Imports>();
         builder.Services.AddHostedService<ImportQueue>();
         builder.Services.AddHostedService<DropFolders>();
+        builder.Services.AddHostedService<Clearing>();
         return builder;
     }
 

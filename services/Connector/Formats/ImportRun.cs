@@ -250,7 +250,7 @@ internal sealed class ImportRun
         public List<CloudEvent> Settle(Guid import)
         {
             if (Events.TrueForAll(read => read.Act is null)) return [.. Events.Select(read => read.Event)];
-            _acts ??= new KnownActs(Journal.Directory);
+            _acts ??= new KnownActs(Journal.Directory, DateOnly.FromDateTime(DateTime.UtcNow));
             return _acts.Settle(Events, import);
         }
 

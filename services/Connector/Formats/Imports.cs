@@ -129,6 +129,16 @@ internal sealed class Imports
         }
     }
 
+    /// <summary>Gives up the imports that were taken before a time and still wait for a decision.</summary>
+    public void DiscardHeldBefore(DateTimeOffset time)
+    {
+        lock (_deciding)
+        {
+            foreach (var import in _held.Values.Where(import => import.TakenAt < time))
+                Discard(import, "Held, and not decided on for too long.", "Mis en attente, et resté trop longtemps sans décision.");
+        }
+    }
+
     /// <summary>Leaves an import as its directory has it.</summary>
     public void Forget(Import import) => _unfinished.TryRemove(import.Id, out _);
 

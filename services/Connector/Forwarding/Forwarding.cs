@@ -45,10 +45,15 @@ internal static class Forwarding
                         // In order: an older receipt behind a newer one would look like a hub that was restored.
                         endpoint.ConcurrentMessageLimit = 1;
                         MessageBus.DeclareReliable(endpoint);
+                        // A receipt that cannot be taken is no harm; nobody would look for it in an error queue.
+                        endpoint.PublishFaults = false;
+                        endpoint.DiscardFaultedMessages();
+                        endpoint.DiscardSkippedMessages();
                         endpoint.ConfigureConsumer<ReceiptConsumer>(context);
                     });
                 }
-            });
+            },
+            builder.Configuration.GetValue<bool>("Connector:OwnBusUser"));
     }
 }
 

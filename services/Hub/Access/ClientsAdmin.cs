@@ -221,7 +221,8 @@ internal static partial class ClientsAdmin
 
     private static JsonObject Rights(ClientRequest asked) => new()
     {
-        ["roles"] = JsonSerializer.SerializeToNode(asked.Roles), ["communes"] = JsonSerializer.SerializeToNode(asked.Communes ?? []),
+        ["roles"] = JsonSerializer.SerializeToNode(asked.Roles),
+        ["communes"] = JsonSerializer.SerializeToNode(asked.Communes ?? []),
     };
 
     private static Task NoteAsync(HttpContext context, AuditLog audit, string act, string id, string? why = null, JsonObject? details = null) =>

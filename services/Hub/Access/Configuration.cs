@@ -51,12 +51,16 @@ internal static class Configuration
             authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
         }
 
+        RateLimits.Add(builder);
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }
 
     public static RouteGroupBuilder MapAccess(this RouteGroupBuilder api)
     {
+        BusUsersAdmin.Map(api);
+        // Another issuer has clients of its own.
+        if (!((IEndpointRouteBuilder)api).ServiceProvider.GetRequiredService<AccessOptions>().TokenServer) return api;
         ClientsAdmin.Map(api);
         Bootstrap.Map(api);
         return api;

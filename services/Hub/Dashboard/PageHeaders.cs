@@ -1,6 +1,6 @@
 namespace Intercommunalite.Hub.Dashboard;
 
-/// <summary>HTTP headers of the dashboard's pages.</summary>
+/// <summary>HTTP headers of the dashboard's pages, beside those of every answer (<see cref="ServiceDefaults.Edges.Edge"/>).</summary>
 internal static class PageHeaders
 {
     /// <summary>The browser's colour preference, where it says so (https://wicg.github.io/user-preference-media-features-headers/).</summary>
@@ -16,8 +16,6 @@ internal static class PageHeaders
     {
         var headers = response.Headers;
         headers.ContentSecurityPolicy = ContentSecurityPolicy;
-        headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "same-origin";
         headers["Accept-CH"] = PrefersColorScheme;
         headers["Critical-CH"] = PrefersColorScheme;
         headers.Vary = PrefersColorScheme;

@@ -63,6 +63,7 @@ internal sealed partial class StoreSchema(
         var version = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(TimeLess().Replace(store.Storage.ToDatabaseScript(), ""))));
         await using var known = database.CreateCommand("SELECT obj_description(to_regnamespace('hub'), 'pg_namespace')");
         if (version.Equals(await known.ExecuteScalarAsync(cancellation))) return;
+        await Privacy.ClearText.PutAsideAsync(database, cancellation);
         await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
         // The append makes an event's stream in the same statement; to look each one up again would cost half as much as the append itself.
         await using var finish = database.CreateCommand($"""

@@ -25,12 +25,14 @@ internal static class Configuration
         return app;
     }
 
-    // gRPC without TLS needs a port that speaks nothing but HTTP/2; Kestrel then wants the other addresses as endpoints too.
+    // gRPC without TLS needs a port that speaks nothing but HTTP/2; Kestrel then wants the other addresses as endpoints too. Where the first
+    // address has TLS, so has the feed, and is on that address too: with TLS a connection can agree on HTTP/2.
     private static void Listen(WebApplicationBuilder builder, string port)
     {
         var urls = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';');
         var endpoints = urls.Select((url, index) => KeyValuePair.Create<string, string?>($"Kestrel:Endpoints:Web{index}:Url", url)).ToList();
-        endpoints.Add(new("Kestrel:Endpoints:Grpc:Url", $"http://{BindingAddress.Parse(urls[0]).Host}:{port}"));
+        var first = BindingAddress.Parse(urls[0]);
+        endpoints.Add(new("Kestrel:Endpoints:Grpc:Url", $"{first.Scheme}://{first.Host}:{port}"));
         endpoints.Add(new("Kestrel:Endpoints:Grpc:Protocols", "Http2"));
         builder.Configuration.AddInMemoryCollection(endpoints);
         builder.WebHost.UseSetting(WebHostDefaults.ServerUrlsKey, "");

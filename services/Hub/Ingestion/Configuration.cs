@@ -23,6 +23,7 @@ internal static class Configuration
         builder.Services.AddHostedService(services => services.GetRequiredService<JournalWatch>());
         builder.Services.AddSingleton<Quarantine>();
         builder.Services.AddSingleton<UndecipherableMessages>();
+        BusUsersAdmin.Add(builder);
         builder.Services.AddSingleton<Ingestion>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Ingestion>());
         builder.Services.AddHealthChecks().AddCheck<IngestionHealth>("ingestion", tags: [Defaults.Ready]);
@@ -32,7 +33,7 @@ internal static class Configuration
             {
                 // The connectors bind their exchange to the queue when they connect; whoever makes the queue anew must bind it too.
                 endpoint.ConfigureConsumeTopology = false;
-                endpoint.Bind(MessageBus.SegmentExchange);
+                endpoint.Bind(BusNames.SegmentExchange);
                 endpoint.PrefetchCount = Prefetch;
                 endpoint.ConcurrentMessageLimit = Prefetch;
                 // What cannot be read goes to quarantine, what fails otherwise back to the queue: neither to an error queue, where it
@@ -61,10 +62,19 @@ internal static class Configuration
     }
 }
 
-/// <summary>Takes segments from the bus to the ingestion, and those without sense to quarantine.</summary>
-internal sealed class SegmentConsumer(Ingestion ingestion, UndecipherableMessages undecipherable) : IConsumer<JournalSegment>
+/// <summary>
+/// Takes segments from the bus to the ingestion, and to quarantine those without sense and those of whom may not speak for the commune: they
+/// must not touch its journal.
+/// </summary>
+internal sealed class SegmentConsumer(Ingestion ingestion, UndecipherableMessages undecipherable, BusUsers users) : IConsumer<JournalSegment>
 {
-    public Task Consume(ConsumeContext<JournalSegment> context) => UndecipherableMessage.WhatIsWrong(context.Message) is { } wrong
-        ? undecipherable.KeepAsync(context.ReceiveContext, wrong)
-        : ingestion.ReceiveAsync(context.Message, context.CancellationToken);
+    public async Task Consume(ConsumeContext<JournalSegment> context)
+    {
+        var segment = context.Message;
+        var wrong = UndecipherableMessage.WhatIsWrong(segment);
+        if (wrong is null && await users.RefusalAsync(BusUsers.SenderOf(context.ReceiveContext), segment.Commune, context.CancellationToken) is { } refusal)
+            wrong = new(refusal, segment.Commune, null);
+        if (wrong is null) await ingestion.ReceiveAsync(segment, context.CancellationToken);
+        else await undecipherable.KeepAsync(context.ReceiveContext, wrong);
+    }
 }

@@ -168,6 +168,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory, Person
         journal.AddColumn("longest_pause", "double precision").NotNull().DefaultValue(7 * 24 * 3600);
         yield return journal;
         yield return Quarantine.Schema();
+        yield return Quarantine.DroppedSchema();
     }
 
     /// <summary>Why an event is not accepted; null when it is.</summary>

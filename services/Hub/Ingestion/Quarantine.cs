@@ -44,11 +44,16 @@ internal sealed record RetryCounts(long Retried, long StillRefused);
 /// The content is encrypted with a key of its own, since it may hold personal data. When it ends, content and key are deleted: a
 /// retried event is in the event store then, its personal data apart; the row stays, with the reason and the times.
 /// </summary>
-internal sealed class Quarantine
+internal sealed class Quarantine : IDisposable
 {
     private const int Page = 200;
     private const int Attempts = 5;
     private const int LongestReason = 500;
+
+    // Enough to see what a broker user sends that it should not, little enough that it cannot fill the disk.
+    private const int MostOfSender = 100;
+
+    private static readonly TimeSpan s_full = TimeSpan.FromSeconds(1);
 
     /// <summary>How long content is kept of which the catalogue does not say it.</summary>
     private const int UnknownTypeMonths = 12;
@@ -62,6 +67,8 @@ internal sealed class Quarantine
     private readonly PersonalDataStore _personalData;
     private readonly KeyVault _vault;
     private readonly TimeProvider _clock;
+    private readonly SemaphoreSlim _oneOfASender = new(1);
+    private readonly Dictionary<string, DateTimeOffset> _fullUntil = [];
 
     public Quarantine(NpgsqlDataSource database, Journals journals, PersonalDataStore personalData, KeyVault vault, TimeProvider clock)
     {
@@ -69,6 +76,8 @@ internal sealed class Quarantine
         Telemetry.Meter.CreateObservableGauge(
             "hub.quarantine.kept", Kept, "{event}", "What is in quarantine now, by commune where it can be told; every node shows the same number");
     }
+
+    public void Dispose() => _oneOfASender.Dispose();
 
     /// <summary>Its table.</summary>
     public static Table Schema()
@@ -90,8 +99,20 @@ internal sealed class Quarantine
         table.AddColumn("keep_until", "timestamptz");
         table.AddColumn("ended_at", "timestamptz");
         table.AddColumn("end_reason", "text");
+        // The broker user that sent a message; null for the hub's own, and for events.
+        table.AddColumn("sender", "text");
+        table.Indexes.Add(new IndexDefinition("quarantine_sender") { Columns = ["sender", "state"], Predicate = "sender IS NOT NULL" });
         table.Indexes.Add(new IndexDefinition("quarantine_place") { Columns = ["commune", "journal", "position"], IsUnique = true });
         table.Indexes.Add(new IndexDefinition("quarantine_state") { Columns = ["state", "id"] });
+        return table;
+    }
+
+    /// <summary>How many messages of a broker user were not even kept.</summary>
+    public static Table DroppedSchema()
+    {
+        var table = new Table("ingestion.dropped");
+        table.AddColumn("sender", "text").AsPrimaryKey();
+        table.AddColumn("messages", "bigint").NotNull();
         return table;
     }
 
@@ -123,30 +144,56 @@ internal sealed class Quarantine
     /// <summary>An event as it came, byte by byte.</summary>
     public static byte[] ContentOf(IncomingEvent refused) => JsonMarshal.GetRawUtf8Value(refused.Json).ToArray();
 
-    /// <summary>Keeps a message that cannot be read.</summary>
+    /// <summary>Keeps a message that is no run of events, or that its sender may not send.</summary>
     /// <param name="message">What is told about it.</param>
     /// <param name="body">All of it.</param>
     /// <param name="redelivered">Whether the broker may have delivered it before: then it is not kept a second time.</param>
+    /// <param name="sender">
+    /// The broker user that sent it, empty when that is not said; null for the hub's own. Of any other, so many are kept at once, and the
+    /// rest is only counted, so that nobody can fill the disk.
+    /// </param>
     /// <param name="cancellation">Gives up; it may be kept nevertheless.</param>
-    public async Task KeepAsync(UndecipherableMessage message, byte[] body, bool redelivered, CancellationToken cancellation)
+    /// <returns>Whether it is kept.</returns>
+    public async Task<bool> KeepAsync(UndecipherableMessage message, byte[] body, bool redelivered, string? sender, CancellationToken cancellation)
     {
-        var (key, content) = await _personalData.SealAsync(body, cancellation);
+        if (sender is null) return await InsertAsync(message, body, redelivered, null, cancellation);
+        // One at a time, so that the count holds.
+        await _oneOfASender.WaitAsync(cancellation);
+        try
+        {
+            // Neither is the body sent nor are rows counted for each message of a flood.
+            if (_clock.GetUtcNow() < _fullUntil.GetValueOrDefault(sender))
+            {
+                await DropAsync(sender, cancellation);
+                return false;
+            }
+
+            await using var count = _database.CreateCommand("SELECT count(*) FROM ingestion.quarantine WHERE sender = $1 AND state = 'kept'");
+            count.Parameters.Add(new() { Value = sender });
+            if ((long)(await count.ExecuteScalarAsync(cancellation))! < MostOfSender) return await InsertAsync(message, body, redelivered, sender, cancellation);
+            await DropAsync(sender, cancellation);
+            _fullUntil[sender] = _clock.GetUtcNow() + s_full;
+            return false;
+        }
+        finally
+        {
+            _oneOfASender.Release();
+        }
+    }
+
+    /// <summary>How many messages of each broker user were refused: kept once, and not even that. Without a name: those that named no user.</summary>
+    public async Task<IReadOnlyDictionary<string, long>> OfSendersAsync(CancellationToken cancellation)
+    {
         await using var command = _database.CreateCommand("""
-            INSERT INTO ingestion.quarantine (state, received_at, commune, reason, trace_id, event, key, digest, keep_until)
-            SELECT 'kept', $1, $2, $3, $4, $5, $7, $8, $9
-            WHERE NOT ($6 AND EXISTS (SELECT FROM ingestion.quarantine WHERE state = 'kept' AND journal IS NULL AND digest = $8))
+            SELECT sender, sum(messages)::bigint FROM (
+                SELECT sender, 1 AS messages FROM ingestion.quarantine WHERE sender IS NOT NULL
+                UNION ALL SELECT sender, messages FROM ingestion.dropped) AS parts
+            GROUP BY sender
             """);
-        var now = _clock.GetUtcNow();
-        command.Parameters.Add(new() { Value = now });
-        command.Parameters.Add(Query.Text(message.Commune));
-        command.Parameters.Add(new() { Value = message.Reason });
-        command.Parameters.Add(Query.Text(message.TraceId));
-        command.Parameters.Add(new() { Value = content });
-        command.Parameters.Add(new() { Value = redelivered });
-        command.Parameters.Add(new() { Value = key });
-        command.Parameters.Add(new() { Value = Persons.Keyed(await _vault.SecretAsync(cancellation), body) });
-        command.Parameters.Add(new() { Value = now.ToUniversalTime().AddMonths(UnknownTypeMonths) });
-        if (await command.ExecuteNonQueryAsync(cancellation) > 0) Count(message.Commune);
+        var messages = new Dictionary<string, long>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) messages[reader.GetString(0)] = reader.GetInt64(1);
+        return messages;
     }
 
     /// <summary>Counts one more, once it is in quarantine.</summary>
@@ -423,6 +470,37 @@ internal sealed class Quarantine
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetInt64(0));
         return [.. ids];
+    }
+
+    private async Task<bool> InsertAsync(UndecipherableMessage message, byte[] body, bool redelivered, string? sender, CancellationToken cancellation)
+    {
+        var (key, content) = await _personalData.SealAsync(body, cancellation);
+        await using var command = _database.CreateCommand("""
+            INSERT INTO ingestion.quarantine (state, received_at, commune, reason, trace_id, event, key, digest, keep_until, sender)
+            SELECT 'kept', $1, $2, $3, $4, $5, $7, $8, $9, $10
+            WHERE NOT ($6 AND EXISTS (SELECT FROM ingestion.quarantine WHERE state = 'kept' AND journal IS NULL AND digest = $8))
+            """);
+        var now = _clock.GetUtcNow();
+        command.Parameters.Add(new() { Value = now });
+        command.Parameters.Add(Query.Text(message.Commune));
+        command.Parameters.Add(new() { Value = message.Reason });
+        command.Parameters.Add(Query.Text(message.TraceId));
+        command.Parameters.Add(new() { Value = content });
+        command.Parameters.Add(new() { Value = redelivered });
+        command.Parameters.Add(new() { Value = key });
+        command.Parameters.Add(new() { Value = Persons.Keyed(await _vault.SecretAsync(cancellation), body) });
+        command.Parameters.Add(new() { Value = now.ToUniversalTime().AddMonths(UnknownTypeMonths) });
+        command.Parameters.Add(Query.Text(sender));
+        if (await command.ExecuteNonQueryAsync(cancellation) > 0) Count(message.Commune);
+        return true;
+    }
+
+    private async Task DropAsync(string sender, CancellationToken cancellation)
+    {
+        await using var command = _database.CreateCommand(
+            "INSERT INTO ingestion.dropped AS d VALUES ($1, 1) ON CONFLICT (sender) DO UPDATE SET messages = d.messages + 1");
+        command.Parameters.Add(new() { Value = sender });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     // Asked of the database when it is measured, so that it is right whoever retries or discards. Without the database there is no measurement.

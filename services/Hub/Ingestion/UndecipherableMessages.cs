@@ -2,6 +2,7 @@ using System.Runtime.Serialization;
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
+using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.EventStore;
 using MassTransit;
 using MassTransit.Logging;
@@ -95,7 +96,8 @@ internal sealed record UndecipherableMessage(string Reason, string? Commune, str
 /// acknowledged only then; the messages behind it go on. While the database is away it is held, unacknowledged, and tried again:
 /// giving it back would have the broker drop it once it has been delivered so many times.
 /// </summary>
-internal sealed partial class UndecipherableMessages(Quarantine quarantine, StoreSchema schema, TimeProvider clock, ILogger<UndecipherableMessages> logger)
+internal sealed partial class UndecipherableMessages(
+    Quarantine quarantine, BusUsers users, StoreSchema schema, TimeProvider clock, ILogger<UndecipherableMessages> logger)
     : IFilter<ReceiveContext>
 {
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
@@ -131,8 +133,10 @@ internal sealed partial class UndecipherableMessages(Quarantine quarantine, Stor
         {
             try
             {
-                await quarantine.KeepAsync(traced, context.Body.GetBytes(), context.Redelivered, context.CancellationToken);
-                LogKept(traced.Reason);
+                var sender = BusUsers.SenderOf(context);
+                var kept = await quarantine.KeepAsync(
+                    traced, context.Body.GetBytes(), context.Redelivered, sender == users.HubsOwn ? null : sender ?? "", context.CancellationToken);
+                if (kept) LogKept(traced.Reason);
                 return;
             }
             catch (Exception e) when (e is not OperationCanceledException)
@@ -145,7 +149,7 @@ internal sealed partial class UndecipherableMessages(Quarantine quarantine, Stor
 
     public void Probe(ProbeContext context) => context.CreateFilterScope("undecipherable");
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "A message on the ingestion queue is no run of events; it is in quarantine. {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A message on the ingestion queue is no run of events that its sender may send; it is in quarantine. {Reason}")]
     private partial void LogKept(string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database does not take a message into quarantine for now; it is tried again. {Reason}")]

@@ -38,7 +38,8 @@ internal static class FirstNames
             SELECT act.commune, said.event_id, said.simulated
             FROM at CROSS JOIN civil_records.act CROSS JOIN LATERAL (
                 SELECT bool_or(event.headers ->> 'source' LIKE '%:{{EventSource.Simulated}}') AS simulated,
-                    (array_agg(event.id ORDER BY event.seq_id DESC) FILTER (WHERE (event.headers -> '{{EventHeaders.Personal}}')::boolean))[1] AS event_id
+                    (array_agg(event.id ORDER BY event.seq_id DESC) FILTER (
+                        WHERE (event.headers -> '{{EventHeaders.Personal}}')::boolean OR EXISTS (SELECT FROM privacy.personal_data held WHERE held.event_id = event.id)))[1] AS event_id
                 FROM (SELECT * FROM hub.mt_events WHERE stream_id = act.commune || '/civil-records/' || act.subject OFFSET 0) event
                 WHERE event.seq_id <= at.position
                     AND (event.type = '{{Name<BirthRegistered>()}}' OR (event.type = '{{Name<ActCorrected>()}}' AND event.data ->> 'kind' = 'birth'))

@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults;
 using Marten;
 using Npgsql;
@@ -28,6 +29,7 @@ internal static class Configuration
         builder.Services.AddHostedService(services => services.GetRequiredService<Expiry>());
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(
             [PersonalDataStore.Schema(), .. Forgetting.Schema(), .. Rights.Schema(), Disclosures.Schema(), Expiry.Schema()]));
+        builder.Services.AddSingleton(new SchemaPart(ClearText.EncryptAsync));
         builder.Services.AddHealthChecks().AddCheck<KeyVaultHealth>("keys", tags: [Defaults.Ready]);
         return builder;
     }

@@ -11,9 +11,11 @@ namespace Intercommunalite.Hub.Privacy;
 /// register as leaving, so that whatever is interrupted is brought to its end. Those erased by right stay in the register, by their
 /// random ids: when an older copy of either database is put back, the other one tells it who was erased since.
 /// </summary>
-internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vault, AuditLog audit, StoreSchema schema, TimeProvider clock, ILogger<Forgetting> logger) : BackgroundService
+internal sealed partial class Forgetting(
+    NpgsqlDataSource database, KeyVault vault, IKeyWrapping wrapping, AuditLog audit, StoreSchema schema, TimeProvider clock, ILogger<Forgetting> logger) : BackgroundService
 {
     private const int Page = 2_000;
+    private const int RoundsBetweenReconciliations = 20;
 
     // Shared by who encrypts, alone by who forgets; the number is arbitrary.
     private const int Lock = 1_870_246;
@@ -167,13 +169,14 @@ internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vau
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        if (wrapping is MasterKey { Warning: { } warning }) LogMasterKey(warning);
         await schema.Applied.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        while (!stoppingToken.IsCancellationRequested)
+        for (var round = 0; !stoppingToken.IsCancellationRequested; round++)
         {
             try
             {
                 await FinishAsync(stoppingToken);
-                await ReconcileAsync(stoppingToken);
+                if (round % RoundsBetweenReconciliations == 0) await ReconcileAsync(stoppingToken);
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
@@ -231,4 +234,7 @@ internal sealed partial class Forgetting(NpgsqlDataSource database, KeyVault vau
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Keys of forgotten persons could not be looked after; it is tried again. {Reason}")]
     private partial void LogUnavailable(string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Warning}")]
+    private partial void LogMasterKey(string warning);
 }

@@ -72,12 +72,10 @@ public static class Bearer
                     Translate(identity, options.CommunesClaim, Caller.CommunesClaim, _ => true);
                     return Task.CompletedTask;
                 },
-                OnAuthenticationFailed = failed =>
+                OnAuthenticationFailed = async failed =>
                 {
-                    // The issuer's keys cannot be had: nothing is wrong with the token. (One that is no JWT at all is an argument without sense.)
-                    if (failed.Exception is not (SecurityTokenException or ArgumentException)) failed.HttpContext.Items[typeof(Bearer)] = true;
+                    if (!await AreKeysKnownAsync(failed.Options, failed.HttpContext.RequestAborted)) failed.HttpContext.Items[typeof(Bearer)] = true;
                     failed.NoResult();
-                    return Task.CompletedTask;
                 },
                 OnChallenge = challenge =>
                 {
@@ -89,6 +87,20 @@ public static class Bearer
             };
             configure?.Invoke(bearer);
         });
+    }
+
+    // Without the issuer's keys nothing is wrong with a token that cannot be checked.
+    private static async Task<bool> AreKeysKnownAsync(JwtBearerOptions options, CancellationToken cancellation)
+    {
+        try
+        {
+            if (options.ConfigurationManager is { } issuer) await issuer.GetConfigurationAsync(cancellation);
+            return true;
+        }
+        catch (Exception e) when (e is InvalidOperationException or HttpRequestException or OperationCanceledException)
+        {
+            return false;
+        }
     }
 
     // A text with spaces (as scopes are written), or several claims, or a JSON array where an issuer nests it in a text.

@@ -193,9 +193,9 @@ public sealed class QuarantineTests(HubStore hub) : IClassFixture<HubStore>
         var message = new UndecipherableMessage(_reason, null, TraceId);
         byte[] body = [0, 0xFF, .. Guid.NewGuid().ToByteArray()];
 
-        await hub.Quarantine.KeepAsync(message, body, redelivered: false, default);
-        await hub.Quarantine.KeepAsync(message, body, redelivered: true, default);
-        await hub.Quarantine.KeepAsync(message, [1], redelivered: true, default);
+        await hub.Quarantine.KeepAsync(message, body, redelivered: false, sender: null, default);
+        await hub.Quarantine.KeepAsync(message, body, redelivered: true, sender: null, default);
+        await hub.Quarantine.KeepAsync(message, [1], redelivered: true, sender: null, default);
 
         var items = await hub.Quarantine.ListAsync(null, _reason, "kept", 0, 10, default);
         Assert.Equal(["message", "message"], items.Select(item => item.Kind));
@@ -204,6 +204,21 @@ public sealed class QuarantineTests(HubStore hub) : IClassFixture<HubStore>
         Assert.Equal(new RetryCounts(0, 0), await hub.Quarantine.RetryAllAsync(_reason, null, default));
         Assert.True(await hub.Quarantine.IsOfMessagesAsync(_reason, default));
         Assert.True(await hub.Quarantine.DiscardAsync(items[0].Id, "noise", default));
+    }
+
+    [Fact]
+    public async Task Given_a_broker_user_that_sends_what_it_may_not_When_it_is_much_Then_a_hundred_are_kept_and_the_rest_is_counted_And_another_loses_nothing()
+    {
+        var sender = $"sender-{Guid.NewGuid():N}";
+        var message = new UndecipherableMessage(_reason, "35085", null);
+
+        // At once, as they are delivered.
+        var kept = await Task.WhenAll(Enumerable.Range(0, 130).Select(_ => hub.Quarantine.KeepAsync(message, Guid.NewGuid().ToByteArray(), redelivered: false, sender, default)));
+        var other = await hub.Quarantine.KeepAsync(message, Guid.NewGuid().ToByteArray(), redelivered: false, $"other-{sender}", default);
+
+        Assert.Equal((100, true), (kept.Count(one => one), other));
+        Assert.Equal(["100"], await hub.RowsAsync($"SELECT count(*) FROM ingestion.quarantine WHERE sender = '{sender}'"));
+        Assert.Equal(130, (await hub.Quarantine.OfSendersAsync(default))[sender]);
     }
 
     [Fact]
@@ -242,8 +257,8 @@ public sealed class QuarantineTests(HubStore hub) : IClassFixture<HubStore>
         });
         listener.Start();
         await hub.StoreAsync(Refused(Birth(1), 1));
-        await hub.Quarantine.KeepAsync(new(_reason, null, null), Guid.NewGuid().ToByteArray(), redelivered: false, default);
-        await hub.Quarantine.KeepAsync(new(_reason, "35339", null), Guid.NewGuid().ToByteArray(), redelivered: false, default);
+        await hub.Quarantine.KeepAsync(new(_reason, null, null), Guid.NewGuid().ToByteArray(), redelivered: false, sender: null, default);
+        await hub.Quarantine.KeepAsync(new(_reason, "35339", null), Guid.NewGuid().ToByteArray(), redelivered: false, sender: null, default);
 
         listener.RecordObservableInstruments();
 

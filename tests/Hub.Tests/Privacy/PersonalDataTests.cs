@@ -4,6 +4,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Payments;
 using Intercommunalite.Contracts.Schools;
+using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
@@ -117,6 +118,30 @@ public sealed class PersonalDataTests : IAsyncLifetime
         Assert.Equal(4, await forgetting.SweepAsync(DateTimeOffset.UtcNow, CancellationToken.None));
         Assert.Equal(1, await Vault.CountAsync(CancellationToken.None));
         Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.forgotten"));
+    }
+
+    [Fact]
+    public async Task Given_a_database_from_before_persons_were_encrypted_When_it_is_brought_up_to_date_Then_nothing_in_it_shows_them_and_all_can_be_read()
+    {
+        var envelope = Event(Enrolled(new("MARQUEUR", "Zoé", BirthDate: PartialDate.Parse("2019-03-07")), [new("MARQUEUR")]), "enrolment");
+        await _hub.ArriveAsync(envelope);
+        await _hub.StoreAsync(Incoming(Event(Enrolled(new("MARQUEUR"), []), "refused", CommuneCode.Parse("35238")), Guid.NewGuid(), 1));
+        await _hub.RowsAsync($$"""
+            DROP TABLE privacy.personal_data;
+            CREATE TABLE privacy.personal_data (event_id uuid PRIMARY KEY, commune text NOT NULL, type text NOT NULL, keep_until timestamptz NOT NULL, personal jsonb NOT NULL);
+            INSERT INTO privacy.personal_data VALUES ('{{envelope.EventId}}', '35085', 'x', now(), '{{envelope.Data.GetProperty("personal").GetRawText()}}');
+            UPDATE ingestion.quarantine SET event = convert_to('MARQUEUR', 'UTF8'), key = NULL;
+            COMMENT ON SCHEMA hub IS 'older';
+            """);
+
+        await StoreSchema.ApplyAsync(_hub.Store, _hub.Database, CancellationToken.None);
+        await ClearText.EncryptAsync(_hub.Services, CancellationToken.None);
+
+        Assert.DoesNotContain("MARQUEUR", await Dump.OfAsync(_hub.ConnectionString), StringComparison.Ordinal);
+        var (personal, _) = Assert.Single(await Store.ReadAsync([envelope.EventId], Now, CancellationToken.None)).Value;
+        Assert.True(JsonNode.DeepEquals(JsonNode.Parse(envelope.Data.GetProperty("personal").GetRawText()), personal));
+        Assert.Equal("MARQUEUR"u8.ToArray(), (await _hub.Quarantine.FindAsync(1, CancellationToken.None))!.Value.Content);
+        Assert.Equal(["-"], await _hub.RowsAsync("SELECT to_regclass('privacy.personal_data_clear')::text"));
     }
 
     private static PupilEnrolled Enrolled(Person pupil, Person[] responsibles) => new(

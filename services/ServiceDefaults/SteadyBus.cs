@@ -1,0 +1,74 @@
+using MassTransit;
+using MassTransit.Configuration;
+using MassTransit.Observables;
+using MassTransit.RabbitMqTransport.Configuration;
+using MassTransit.Transports;
+using RabbitMQ.Client.Exceptions;
+
+namespace Intercommunalite.ServiceDefaults;
+
+/// <summary>
+/// MassTransit's bus on RabbitMQ, except in one thing. After each attempt to listen or to send that the broker cut off, MassTransit
+/// waits longer, up to 38 s for an endpoint, and never less again in the life of the process: a receipt would come late that often after
+/// the broker is back. Here the pause stays what it is, and an endpoint listens again within two seconds. That an attempt
+/// is made only when the broker takes connections is <see cref="MessageBus"/>'s part.
+/// </summary>
+internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbitMqReceiveEndpointConfigurator>
+{
+    private readonly BusConfiguration _bus;
+    private readonly Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> _configure;
+
+    public SteadyBusFactory(Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> configure)
+        : this(new BusConfiguration(new RabbitMqTopologyConfiguration(RabbitMqBusFactory.CreateMessageTopology())), configure)
+    {
+    }
+
+    private SteadyBusFactory(BusConfiguration bus, Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> configure)
+        : base(bus.HostConfiguration) => (_bus, _configure) = (bus, configure);
+
+    public override IBusInstance CreateBus(IBusRegistrationContext context, IEnumerable<IBusInstanceSpecification> specifications, string busName) =>
+        CreateBus(new RabbitMqBusFactoryConfigurator(_bus), context, _configure, specifications);
+
+    private sealed class HostConfiguration(IRabbitMqBusConfiguration bus, IRabbitMqTopologyConfiguration topology) : RabbitMqHostConfiguration(bus, topology)
+    {
+        // MassTransit itself adds a second to each pause.
+        private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(500);
+
+        public override IRetryPolicy ReceiveTransportRetryPolicy { get; } = Retry.CreatePolicy(retry =>
+        {
+            retry.Handle<ConnectionException>();
+            retry.Handle<AlreadyClosedException>();
+            retry.Handle<EndOfStreamException>();
+            retry.Handle<OperationInterruptedException>();
+            retry.Interval(1000, s_pause);
+        });
+    }
+
+    // MassTransit's RabbitMqBusConfiguration, which makes its host configuration itself.
+    private sealed class BusConfiguration : RabbitMqEndpointConfiguration, IRabbitMqBusConfiguration
+    {
+        private readonly BusObservable _observers = new();
+
+        public BusConfiguration(IRabbitMqTopologyConfiguration topology)
+            : base(topology)
+        {
+            HostConfiguration = new HostConfiguration(this, topology);
+            BusEndpointConfiguration = CreateEndpointConfiguration(isBusEndpoint: true);
+        }
+
+        public IRabbitMqHostConfiguration HostConfiguration { get; }
+
+        public IRabbitMqEndpointConfiguration BusEndpointConfiguration { get; }
+
+        IHostConfiguration IBusConfiguration.HostConfiguration => HostConfiguration;
+
+        IEndpointConfiguration IBusConfiguration.BusEndpointConfiguration => BusEndpointConfiguration;
+
+        IBusObserver IBusConfiguration.BusObservers => _observers;
+
+        public ConnectHandle ConnectBusObserver(IBusObserver observer) => _observers.Connect(observer);
+
+        public ConnectHandle ConnectEndpointConfigurationObserver(IEndpointConfigurationObserver observer) =>
+            HostConfiguration.ConnectEndpointConfigurationObserver(observer);
+    }
+}
