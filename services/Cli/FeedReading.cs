@@ -48,7 +48,9 @@ internal static class FeedReading
         };
         var agreement = new Option<string>("--agreement")
         {
-            Description = "Of a partner: the agreement under which to read. Needed when several are in force.", HelpName = "ID", DefaultValueFactory = _ => "",
+            Description = "Of a partner: the agreement under which to read. Needed when several are in force.",
+            HelpName = "ID",
+            DefaultValueFactory = _ => "",
         };
         var command = new Command("feed", "Prints the territory's events in the order of the hub: all without personal data, or what an agreement allows.")
         {

@@ -48,7 +48,11 @@ internal sealed class PersonalPages(PersonalDataStore store, Disclosures disclos
         await audit.AppendAsync(
             new(who, "feed.personal-data-sent", agreement.Id, agreement.Terms.Purpose, new JsonObject
             {
-                ["version"] = agreement.Version, ["events"] = sent.Count, ["persons"] = told.Select(disclosure => disclosure.Person).Distinct().Count(), ["first"] = cursors.Min(), ["last"] = cursors.Max(),
+                ["version"] = agreement.Version,
+                ["events"] = sent.Count,
+                ["persons"] = told.Select(disclosure => disclosure.Person).Distinct().Count(),
+                ["first"] = cursors.Min(),
+                ["last"] = cursors.Max(),
             }),
             cancellation);
     }

@@ -298,7 +298,7 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
         var error = await Assert.ThrowsAsync<RpcException>(async () =>
         {
             while (await call.ResponseStream.MoveNext(default)) continue;
-        });
+        }).WaitAsync(Eventually.DefaultTimeout);
         output.WriteLine($"{what}: the stream ended after {clock.ElapsedMilliseconds} ms.");
         Assert.InRange(clock.Elapsed, TimeSpan.Zero, within ?? TimeSpan.FromSeconds(1));
         return error;
