@@ -79,8 +79,8 @@ internal static class IntakeChecks
         }
     }
 
-    private static string Event(string commune, int number) => $$"""
-        {"specversion":"1.0","id":"e{{number}}","source":"urn:insee:commune:{{commune}}","type":"fr.intercommunalite.civil-records.birth-registered.v1",
-         "subject":"birth/2026/{{number}}","time":"2026-11-24T09:30:00+01:00","data":{"date":"2026-11-23","actNumber":"{{number}}"}}
+    private static string Event(string commune, int number) => $$$"""
+        {"specversion":"1.0","id":"e{{{number}}}","source":"urn:insee:commune:{{{commune}}}","type":"fr.intercommunalite.civil-records.birth-registered.v1",
+         "subject":"birth/2026/{{{number}}}","time":"2026-11-24T09:30:00+01:00","data":{"date":"2026-11-23","actNumber":"{{{number}}}"}}
         """;
 }

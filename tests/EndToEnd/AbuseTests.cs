@@ -16,7 +16,7 @@ public sealed class AbuseTests(AbuseTests.Territory territory) : IClassFixture<A
     private static readonly string[] s_hubPaths =
     [
         "/api/v1/territory", "/api/v1/civil-records/indicators", "/api/v1/schools/rolls", "/api/v1/payments/summary", "/api/v1/ingestion", "/api/v1/open-data/first-names?year=2026",
-        "/api/v1/admin/events", "/api/v1/admin/projections", "/api/v1/admin/quarantine", "/api/v1/access/clients", "/api/v1/audit", "/api/v1/audit/verification",
+        "/api/v1/admin/events", "/api/v1/admin/projections", "/api/v1/admin/quarantine", "/api/v1/access/accounts", "/api/v1/audit", "/api/v1/audit/verification",
     ];
 
     private static readonly string[] s_connectorPaths = ["/communes", "/communes/35085/journal", "/communes/35085/imports/held", "/imports/held"];
@@ -57,13 +57,13 @@ public sealed class AbuseTests(AbuseTests.Territory territory) : IClassFixture<A
     }
 
     [Theory]
-    [InlineData("connector", "/api/v1/civil-records/indicators /api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/clients /api/v1/audit /api/v1/open-data/first-names?year=2026")]
-    [InlineData("commune-agent", "/api/v1/ingestion /api/v1/admin/events /api/v1/admin/projections /api/v1/access/clients /api/v1/audit /api/v1/open-data/first-names?year=2026 /api/v1/open-data/first-names?year=2026&commune=35337")]
-    [InlineData("epci-agent", "/api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/clients /api/v1/audit /api/v1/audit/verification")]
+    [InlineData("connector", "/api/v1/civil-records/indicators /api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/accounts /api/v1/access/bus-users /api/v1/audit /api/v1/open-data/first-names?year=2026")]
+    [InlineData("commune-agent", "/api/v1/ingestion /api/v1/admin/events /api/v1/admin/projections /api/v1/access/accounts /api/v1/access/bus-users /api/v1/audit /api/v1/open-data/first-names?year=2026 /api/v1/open-data/first-names?year=2026&commune=35337")]
+    [InlineData("epci-agent", "/api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/accounts /api/v1/access/bus-users /api/v1/audit /api/v1/audit/verification")]
     [InlineData("administrator", "/api/v1/audit /api/v1/privacy/retention")]
-    [InlineData("dpo", "/api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/clients /api/v1/ingestion")]
-    [InlineData("partner", "/api/v1/civil-records/indicators /api/v1/ingestion /api/v1/admin/events /api/v1/access/clients /api/v1/audit /api/v1/audit/verification")]
-    [InlineData("king", "/api/v1/civil-records/indicators /api/v1/ingestion /api/v1/admin/events /api/v1/access/clients /api/v1/audit /api/v1/audit/verification")]
+    [InlineData("dpo", "/api/v1/admin/events /api/v1/admin/quarantine /api/v1/access/accounts /api/v1/access/bus-users /api/v1/ingestion")]
+    [InlineData("partner", "/api/v1/civil-records/indicators /api/v1/ingestion /api/v1/admin/events /api/v1/access/accounts /api/v1/access/bus-users /api/v1/audit /api/v1/audit/verification")]
+    [InlineData("king", "/api/v1/civil-records/indicators /api/v1/ingestion /api/v1/admin/events /api/v1/access/accounts /api/v1/access/bus-users /api/v1/audit /api/v1/audit/verification")]
     public async Task Given_a_role_When_it_asks_for_what_is_anothers_Then_403_and_nothing_of_what_is_there(string role, string paths)
     {
         using var client = As(_deployment.Hub, role, Some.Combourg);
@@ -111,7 +111,7 @@ public sealed class AbuseTests(AbuseTests.Territory territory) : IClassFixture<A
     [InlineData("/_content/..%2f..%2fappsettings.json")]
     [InlineData("/_framework/..%2f..%2fIntercommunalite.Hub.dll")]
     [InlineData("/api/v1/admin/projections/..%2f..%2fevents")]
-    [InlineData("/api/v1/access/clients/..%2f..%2f..%2fetc%2fpasswd")]
+    [InlineData("/api/v1/access/accounts/..%2f..%2f..%2fetc%2fpasswd")]
     [InlineData("/api/v1/admin/quarantine/..%2f1")]
     [InlineData("/openapi/..%2f..%2fappsettings.json")]
     public async Task Given_a_path_that_leads_out_When_the_hub_is_asked_Then_4xx(string path) => await AssertLeadsNowhereAsync(_deployment.Hub, path);

@@ -1,6 +1,9 @@
+using System.Reflection;
 using Microsoft.AspNetCore.DataProtection.EntityFrameworkCore;
 using Microsoft.AspNetCore.Identity.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Migrations;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Access;
 
@@ -12,6 +15,17 @@ internal sealed class AccessDatabase(DbContextOptions<AccessDatabase> options) :
 {
     /// <summary>Name of the schema.</summary>
     public const string Schema = "access";
+
+    /// <summary>Whether the last migration has been applied: asked without the model, which takes a start longer to build than all else.</summary>
+    public static async Task<bool> IsCurrentAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        var last = typeof(AccessDatabase).Assembly.GetTypes().Select(type => type.GetCustomAttribute<MigrationAttribute>()?.Id).Max(StringComparer.Ordinal);
+        await using var known = database.CreateCommand("SELECT to_regclass('access.migrations')::text");
+        if (await known.ExecuteScalarAsync(cancellation) is not string) return false;
+        await using var applied = database.CreateCommand("""SELECT EXISTS (SELECT FROM access.migrations WHERE "MigrationId" = $1)""");
+        applied.Parameters.Add(new() { Value = last! });
+        return (bool)(await applied.ExecuteScalarAsync(cancellation))!;
+    }
 
     /// <inheritdoc/>
     public DbSet<DataProtectionKey> DataProtectionKeys => Set<DataProtectionKey>();

@@ -22,6 +22,7 @@ internal static class Configuration
             database.UseNpgsql(services.GetRequiredService<NpgsqlDataSource>(), npgsql => npgsql.MigrationsHistoryTable("migrations", AccessDatabase.Schema)));
         builder.Services.AddSingleton(new SchemaPart(async (services, cancellation) =>
         {
+            if (await AccessDatabase.IsCurrentAsync(services.GetRequiredService<NpgsqlDataSource>(), cancellation)) return;
             await using var scope = services.CreateAsyncScope();
             await scope.ServiceProvider.GetRequiredService<AccessDatabase>().Database.MigrateAsync(cancellation);
         }));
@@ -35,17 +36,9 @@ internal static class Configuration
         {
             builder.Services.AddSingleton<TokenKeys>();
             TokenServer.Add(builder, options);
-            authentication.AddBearer(options, null);
-            builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme).Configure<TokenKeys, CurrentRights>((bearer, keys, rights) =>
-            {
-                bearer.TokenValidationParameters.IssuerSigningKeys = keys.Signing;
-                var translate = bearer.Events.OnTokenValidated;
-                bearer.Events.OnTokenValidated = async validated =>
-                {
-                    await translate(validated);
-                    await ApplyAsync(rights, validated);
-                };
-            });
+            authentication.AddBearer(options, null, ApplyAsync);
+            builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme)
+                .Configure<TokenKeys>((bearer, keys) => bearer.TokenValidationParameters.IssuerSigningKeys = keys.Signing);
         }
         else
         {
@@ -84,17 +77,13 @@ internal static class Configuration
     }
 
     // The token proves who it is; what it may do is asked of the store, which knows better.
-    private static async Task ApplyAsync(CurrentRights rights, TokenValidatedContext validated)
+    private static async ValueTask<bool> ApplyAsync(HttpContext context, ClaimsIdentity identity)
     {
-        if (validated.Principal is not { Identity: ClaimsIdentity identity } || identity.FindFirst("sub") is not { } subject) return;
-        if (await rights.FindAsync(subject.Value, validated.HttpContext.RequestAborted) is not { Suspended: false } client)
-        {
-            validated.Fail("The client is suspended or no longer known.");
-            return;
-        }
-
+        var rights = context.RequestServices.GetRequiredService<CurrentRights>();
+        if (await rights.FindAsync(identity.FindFirst("sub")!.Value, context.RequestAborted) is not { Suspended: false } client) return false;
         foreach (var claim in identity.FindAll(claim => claim.Type is Caller.RolesClaim or Caller.CommunesClaim).ToList()) identity.RemoveClaim(claim);
         identity.AddClaims(client.Roles.Select(role => new Claim(Caller.RolesClaim, role)));
         identity.AddClaims(client.Communes.Select(commune => new Claim(Caller.CommunesClaim, commune)));
+        return true;
     }
 }

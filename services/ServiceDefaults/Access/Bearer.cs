@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Security.Claims;
 using System.Text.Json;
 using Microsoft.AspNetCore.Authentication;
@@ -33,11 +34,20 @@ public static class Bearer
     /// <param name="documents">
     /// Gets the issuer's discovery document and its keys; null when <paramref name="configure"/> gives the keys.
     /// </param>
+    /// <param name="current">
+    /// Asked at every request once the token was found good: puts what the caller may be by now in the place of what the token says; false
+    /// when it may not come in any more. Null where nobody knows better than the token.
+    /// </param>
     /// <param name="configure">What else is to be set.</param>
     public static AuthenticationBuilder AddBearer(
-        this AuthenticationBuilder authentication, AccessOptions options, IDocumentRetriever? documents, Action<JwtBearerOptions>? configure = null)
+        this AuthenticationBuilder authentication,
+        AccessOptions options,
+        IDocumentRetriever? documents,
+        Func<HttpContext, ClaimsIdentity, ValueTask<bool>>? current = null,
+        Action<JwtBearerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(options);
+        var seen = new SeenTokens();
         return authentication.AddJwtBearer(bearer =>
         {
             bearer.MapInboundClaims = false;
@@ -62,19 +72,32 @@ public static class Bearer
             };
             bearer.Events = new JwtBearerEvents
             {
-                OnTokenValidated = validated =>
+                OnMessageReceived = async received =>
+                {
+                    if (seen.Find(received.Request.Headers.Authorization) is not { } identity) return;
+                    if (current is not null && !await current(received.HttpContext, identity)) return;
+                    received.Principal = new(identity);
+                    received.Success();
+                },
+                OnTokenValidated = async validated =>
                 {
                     var identity = (ClaimsIdentity)validated.Principal!.Identity!;
                     // RFC 9068 names the client of a token without a person in client_id; not every issuer repeats it in sub.
                     if (identity.FindFirst("sub") is null && identity.FindFirst("client_id") is { } client) identity.AddClaim(new("sub", client.Value));
-                    if (identity.FindFirst("sub") is null) validated.Fail("The token has no subject.");
+                    if (identity.FindFirst("sub") is null)
+                    {
+                        validated.Fail("The token has no subject.");
+                        return;
+                    }
+
                     Translate(identity, options.RolesClaim, Caller.RolesClaim, Roles.All.Contains);
                     Translate(identity, options.CommunesClaim, Caller.CommunesClaim, _ => true);
-                    return Task.CompletedTask;
+                    seen.Keep(validated.Request.Headers.Authorization, identity, validated.SecurityToken.ValidTo);
+                    if (current is not null && !await current(validated.HttpContext, identity)) validated.Fail("The caller may not come in any more.");
                 },
                 OnAuthenticationFailed = async failed =>
                 {
-                    if (!await AreKeysKnownAsync(failed.Options, failed.HttpContext.RequestAborted)) failed.HttpContext.Items[typeof(Bearer)] = true;
+                    if (failed.Exception is DbException || !await AreKeysKnownAsync(failed.Options, failed.HttpContext.RequestAborted)) failed.HttpContext.Items[typeof(Bearer)] = true;
                     failed.NoResult();
                 },
                 OnChallenge = challenge =>
@@ -119,6 +142,6 @@ public static class Bearer
 
     private static Task CannotCheckAsync(HttpContext context) => TypedResults.Problem(
         title: "Token cannot be checked",
-        detail: "The issuer of tokens does not answer, so its keys are not known. Try again later; the administrator looks at Access:Issuer.",
+        detail: "The issuer of tokens (Access:Issuer), or the database with the rights, does not answer. Try again later.",
         statusCode: StatusCodes.Status503ServiceUnavailable).ExecuteAsync(context);
 }
