@@ -3,6 +3,7 @@ using Intercommunalite.ServiceDefaults.Edges;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -58,7 +59,16 @@ public static class Defaults
             .ConfigureResource(resource => resource.AddService(serviceName, serviceNamespace: Telemetry.Name))
             .WithTracing(traces => traces
                 .AddSource(Telemetry.Name, "MassTransit")
-                .AddAspNetCoreInstrumentation(options => options.Filter = context => !context.Request.Path.StartsWithSegments("/health"))
+                .AddAspNetCoreInstrumentation(options =>
+                {
+                    options.Filter = context => !context.Request.Path.StartsWithSegments("/health");
+                    // A key in a path is a secret; the route says as much without it.
+                    options.EnrichWithHttpResponse = (activity, response) =>
+                    {
+                        if (response.HttpContext.Request.RouteValues.ContainsKey("key") && response.HttpContext.GetEndpoint() is RouteEndpoint route)
+                            activity.SetTag("url.path", route.RoutePattern.RawText);
+                    };
+                })
                 .AddHttpClientInstrumentation())
             .WithMetrics(metrics => metrics
                 .AddMeter(Telemetry.Name, "MassTransit")

@@ -62,12 +62,13 @@ public sealed class AccessTests : IDisposable
     public async Task Given_a_key_of_the_payment_page_When_it_answers_Then_the_key_stands_for_a_token_and_a_wrong_one_does_not()
     {
         const string key = "a-key-of-at-least-16";
-        await using var app = ConnectorApp.Start(_data.FullPath, "35085", settings: new Dictionary<string, string> { ["Formats:PayFipKey"] = key });
+        await using var app = ConnectorApp.Start(_data.FullPath, "35085,35337", settings: new Dictionary<string, string> { ["Formats:PayFipKeys:35085"] = key });
         using var anyone = new HttpClient { BaseAddress = app.Http.BaseAddress };
 
         Assert.Equal(HttpStatusCode.OK, await AnswerAsync($"/communes/35085/payfip/{key}"));
         Assert.Equal(HttpStatusCode.Unauthorized, await AnswerAsync("/communes/35085/payfip/a-key-of-at-least-17"));
         Assert.Equal(HttpStatusCode.Unauthorized, await AnswerAsync("/communes/35085/payfip"));
+        Assert.Equal(HttpStatusCode.Unauthorized, await AnswerAsync($"/communes/35337/payfip/{key}"));
         Assert.Equal(1, app.Journal("35085").Last);
 
         async Task<HttpStatusCode> AnswerAsync(string path)

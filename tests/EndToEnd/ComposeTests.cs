@@ -27,11 +27,13 @@ public sealed class ComposeTests
     public void Given_the_compose_file_Then_services_have_their_settings_and_the_connectors_together_serve_the_territory()
     {
         var hub = Environment("hub");
-        Assert.Superset(new HashSet<string> { "ConnectionStrings__Hub", "ConnectionStrings__Keys", "Privacy__MasterKey", "ConnectionStrings__Bus", "Hub__Territory", "Hub__GrpcPort" }, hub.Keys.ToHashSet());
+        Assert.Superset(new HashSet<string> { "ConnectionStrings__Hub", "ConnectionStrings__Keys", "Privacy__MasterKey", "ConnectionStrings__Bus", "Access__Issuer", "Access__BootstrapSecretFile", "Hub__Territory", "Hub__GrpcPort" }, hub.Keys.ToHashSet());
         var served = s_services.Keys.Where(name => name.StartsWith("connector", StringComparison.Ordinal)).SelectMany(name =>
         {
             var connector = Environment(name);
             Assert.True(connector.ContainsKey("ConnectionStrings__Bus") && connector.ContainsKey("Connector__DataDirectory"), $"{name} lacks a setting");
+            Assert.Equal(hub["Access__Issuer"], connector["Access__Issuer"]);
+            Assert.Contains(new Uri(connector["Access__MetadataAddress"]).Host, hub["AllowedHosts"].Split(';'));
             return connector["Connector__Communes"].Split(',', StringSplitOptions.TrimEntries);
         });
         Assert.Equal(Epci.Find(hub["Hub__Territory"])!.Communes.Select(commune => commune.Code.ToString()), served.Order(StringComparer.Ordinal));

@@ -40,7 +40,7 @@ internal static class Rules
     /// <summary>Sees how far all of them are.</summary>
     public const string WatchAll = "watch-all";
 
-    /// <summary>Whoever knows the key of the setting <c>Formats:PayFipKey</c> (16 characters or more), which is part of the path.</summary>
+    /// <summary>Whoever knows the commune's key, setting <c>Formats:PayFipKeys:{code}</c> (16 characters or more), which is part of the path.</summary>
     public const string Notify = "notify";
 
     /// <summary>Whoever has a token.</summary>
@@ -67,7 +67,7 @@ internal static class Rules
 
     private static bool KnowsTheKey(AuthorizationHandlerContext asked) =>
         asked.Resource is HttpContext context && context.Request.RouteValues["key"] is string given
-        && context.RequestServices.GetRequiredService<IConfiguration>()["Formats:PayFipKey"] is { Length: >= 16 } key
+        && context.RequestServices.GetRequiredService<IConfiguration>()[$"Formats:PayFipKeys:{CommuneOf(asked)}"] is { Length: >= 16 } key
         && CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given)), SHA256.HashData(Encoding.UTF8.GetBytes(key)));
 
     // Of a commune that is not served here there is nothing to protect: whoever has a token gets the 404 that says which are.

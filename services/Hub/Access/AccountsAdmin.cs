@@ -46,7 +46,7 @@ internal sealed record AccountPassword(string Id, string? Email, string? Tempora
 /// <summary>Accounts: people who sign in to the pages.</summary>
 internal static class AccountsAdmin
 {
-    private const long RightsLock = 0x1C0_ACC7;
+    internal const long RightsLock = 0x1C0_ACC7;
 
     /// <summary>What a person can be.</summary>
     public static FrozenSet<string> RolesOfPeople { get; } = FrozenSet.Create(Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator, Roles.DataProtectionOfficer);
@@ -171,7 +171,8 @@ internal static class AccountsAdmin
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             if (await IsLastAsync(database, id, context.RequestAborted)) return Last();
             account.Suspended = true;
-            await MustAsync(accounts.UpdateAsync(account));
+            // What was signed in before does not come back when the account is resumed.
+            await MustAsync(accounts.UpdateSecurityStampAsync(account));
             await note("access.account-suspended", id, given.Reason, null);
             return TypedResults.Ok(await ShownAsync(accounts, account));
         });

@@ -6,7 +6,9 @@ using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.IdentityModel.Tokens;
+using Npgsql;
 using OpenIddict.Abstractions;
 using static OpenIddict.Abstractions.OpenIddictConstants;
 
@@ -34,7 +36,7 @@ internal static partial class ClientsAdmin
 {
     public static void Map(IEndpointRouteBuilder api)
     {
-        var clients = api.MapGroup("access/clients").RequireAuthorization(Rules.Administer);
+        var clients = api.MapGroup("access/clients").RequireAuthorization(Rules.Administer).AddEndpointFilter(InOneTransactionAsync);
         clients.MapGet("", ListAsync).WithName("Clients").WithSummary("Clients, and what they may be");
         clients.MapPost("", CreateAsync).WithName("ClientCreate").WithSummary("A new client; its secret is told once");
         clients.MapGet("{id}", ShowAsync).WithName("Client").WithSummary("One of them");
@@ -116,6 +118,7 @@ internal static partial class ClientsAdmin
         var descriptor = new OpenIddictApplicationDescriptor();
         await applications.PopulateAsync(descriptor, application, cancellation);
         Describe(descriptor, asked, before.Suspended);
+        if (descriptor.JsonWebKeySet is not null) descriptor.ClientSecret = null;
         await applications.UpdateAsync(application, descriptor, cancellation);
         await NoteAsync(context, audit, "access.client-changed", id, null, Rights(asked));
         return TypedResults.Ok(await ShownAsync(applications, application, cancellation));
@@ -124,6 +127,12 @@ internal static partial class ClientsAdmin
     private static async Task<IResult> RenewAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
     {
         if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
+        if (await applications.GetJsonWebKeySetAsync(application, cancellation) is not null)
+        {
+            return TypedResults.Problem(
+                title: "It has no secret", detail: "The client signs with a key of its own: change its publicKeys.", statusCode: StatusCodes.Status409Conflict);
+        }
+
         var secret = NewSecret();
         await applications.UpdateAsync(application, secret, cancellation);
         await NoteAsync(context, audit, "access.client-secret-renewed", id);
@@ -225,8 +234,22 @@ internal static partial class ClientsAdmin
         ["communes"] = JsonSerializer.SerializeToNode(asked.Communes ?? []),
     };
 
-    private static Task NoteAsync(HttpContext context, AuditLog audit, string act, string id, string? why = null, JsonObject? details = null) =>
-        audit.AppendAsync(new(Caller.Of(context.User).Id, act, id, why, details), context.RequestAborted);
+    // A change and its entry in the audit come about together or not at all; one at a time, so that two changes do not each see the other's administrator.
+    private static async ValueTask<object?> InOneTransactionAsync(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
+    {
+        var context = invocation.HttpContext;
+        if (HttpMethods.IsGet(context.Request.Method)) return await next(invocation);
+        var database = context.RequestServices.GetRequiredService<AccessDatabase>().Database;
+        await using var transaction = await database.BeginTransactionAsync(context.RequestAborted);
+        await database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({AccountsAdmin.RightsLock})", context.RequestAborted);
+        var result = await next(invocation);
+        if (result is IStatusCodeHttpResult { StatusCode: < 400 }) await transaction.CommitAsync(context.RequestAborted);
+        return result;
+    }
+
+    private static Task NoteAsync(HttpContext context, AuditLog audit, string act, string id, string? why = null, JsonObject? details = null) => audit.AppendAsync(
+        (NpgsqlConnection)context.RequestServices.GetRequiredService<AccessDatabase>().Database.GetDbConnection(),
+        new(Caller.Of(context.User).Id, act, id, why, details), context.RequestAborted);
 
     // 256 bits, in letters that need no quoting anywhere.
     private static string NewSecret() => Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32));

@@ -9,6 +9,7 @@ namespace Intercommunalite.Hub.Privacy;
 internal static class ClearText
 {
     private const int Page = 1_000;
+    private const long Lock = 0x1C0_C1EA;
 
     /// <summary>Puts the table of then aside, before the one of today is made.</summary>
     public static async Task PutAsideAsync(NpgsqlDataSource database, CancellationToken cancellation)
@@ -23,10 +24,25 @@ internal static class ClearText
         await command.ExecuteNonQueryAsync(cancellation);
     }
 
-    /// <summary>Encrypts what is in it, and the contents of quarantine; then the table goes. Several nodes may do so at once.</summary>
+    /// <summary>Encrypts what is in it, and the contents of quarantine; then the table goes. One node at a time: another waits, and finds nothing to do.</summary>
     public static async Task EncryptAsync(IServiceProvider services, CancellationToken cancellation)
     {
         var (database, store, clock) = (services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<PersonalDataStore>(), services.GetRequiredService<TimeProvider>());
+        await using var one = await database.OpenConnectionAsync(cancellation);
+        await using (var hold = new NpgsqlCommand($"SELECT pg_advisory_lock({Lock})", one) { CommandTimeout = 0 }) await hold.ExecuteNonQueryAsync(cancellation);
+        try
+        {
+            await EncryptAllAsync(database, store, clock, cancellation);
+        }
+        finally
+        {
+            await using var release = new NpgsqlCommand($"SELECT pg_advisory_unlock({Lock})", one);
+            await release.ExecuteNonQueryAsync(CancellationToken.None);
+        }
+    }
+
+    private static async Task EncryptAllAsync(NpgsqlDataSource database, PersonalDataStore store, TimeProvider clock, CancellationToken cancellation)
+    {
         while (await QuarantinedAsync(database, store, cancellation)) continue;
         await using var exists = database.CreateCommand("SELECT to_regclass('privacy.personal_data_clear') IS NOT NULL");
         if (!(bool)(await exists.ExecuteScalarAsync(cancellation))!) return;

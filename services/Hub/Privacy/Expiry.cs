@@ -25,8 +25,7 @@ internal sealed record Due(string Type, string? Commune, long Events, long Parts
 /// <param name="Parts">Parts of events, one for each person.</param>
 /// <param name="Persons">Persons of whom nothing is left: their keys are deleted.</param>
 /// <param name="Quarantined">Contents in quarantine.</param>
-/// <param name="Keys">Keys that belonged to nothing.</param>
-internal sealed record ExpiryRun(long Parts, long Persons, long Quarantined, long Keys);
+internal sealed record ExpiryRun(long Parts, long Persons, long Quarantined);
 
 /// <summary>
 /// Deletes personal data whose time is over, unless a legal hold stands, and the keys of persons of whom nothing is left. Every night
@@ -71,8 +70,8 @@ internal sealed partial class Expiry(
         for (var page = Page; page == Page; parts += page) (page, persons) = await DeleteAsync(now, persons, cancellation);
         await forgetting.FinishAsync(cancellation);
         for (var page = -1; page != 0; quarantined += page) page = await quarantine.DiscardPastTheirTimeAsync(now, cancellation);
-        var run = new ExpiryRun(parts, persons, quarantined, await forgetting.SweepAsync(now, cancellation));
-        var details = new JsonObject { ["parts"] = run.Parts, ["persons"] = run.Persons, ["quarantined"] = run.Quarantined, ["keys"] = run.Keys };
+        var run = new ExpiryRun(parts, persons, quarantined);
+        var details = new JsonObject { ["parts"] = run.Parts, ["persons"] = run.Persons, ["quarantined"] = run.Quarantined };
         await audit.AppendAsync(new(who, "privacy.retention-run", Details: details), cancellation);
         return run;
     }
@@ -118,7 +117,7 @@ internal sealed partial class Expiry(
             await using var done = new NpgsqlCommand("INSERT INTO privacy.retention_run VALUES ($1, now()) ON CONFLICT DO NOTHING", connection);
             done.Parameters.Add(new() { Value = day });
             await done.ExecuteNonQueryAsync(cancellation);
-            LogRun(run.Parts, run.Persons, run.Quarantined, run.Keys);
+            LogRun(run.Parts, run.Persons, run.Quarantined);
         }
         finally
         {
@@ -157,8 +156,8 @@ internal sealed partial class Expiry(
         return (gone.Count, persons + forgotten.Count);
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Personal data past its time: {Parts} parts deleted, {Persons} persons forgotten, {Quarantined} contents of quarantine discarded, {Keys} unused keys deleted.")]
-    private partial void LogRun(long parts, long persons, long quarantined, long keys);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Personal data past its time: {Parts} parts deleted, {Persons} persons forgotten, {Quarantined} contents of quarantine discarded.")]
+    private partial void LogRun(long parts, long persons, long quarantined);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Personal data past its time could not be deleted; it is tried again. {Reason}")]
     private partial void LogFailed(string reason);

@@ -126,31 +126,6 @@ internal sealed partial class Forgetting(
         return again;
     }
 
-    /// <summary>Deletes keys that belong to nothing: of transactions that did not come about, or of an older copy of the vault.</summary>
-    /// <param name="now">The time; younger ones than a day are left, since what they are for may be on its way.</param>
-    /// <param name="cancellation">Gives up.</param>
-    /// <returns>How many.</returns>
-    public async Task<int> SweepAsync(DateTimeOffset now, CancellationToken cancellation)
-    {
-        var swept = 0;
-        for (var (after, last) = (Guid.Empty, false); !last;)
-        {
-            var page = await vault.MadeBeforeAsync(now.AddDays(-1), after, Page, cancellation);
-            (after, last) = (page.Count > 0 ? page[^1] : after, page.Count < Page);
-            if ((await UnusedAsync(null, page, cancellation)).Count == 0) continue;
-            await using var connection = await database.OpenConnectionAsync(cancellation);
-            await using var transaction = await connection.BeginTransactionAsync(cancellation);
-            await LockAsync(connection, cancellation);
-            var unused = await UnusedAsync(connection, page, cancellation);
-            await RegisterAsync(connection, unused, erased: false, cancellation);
-            await transaction.CommitAsync(cancellation);
-            await FinishAsync(cancellation);
-            swept += unused.Count;
-        }
-
-        return swept;
-    }
-
     /// <summary>The register, and the number that changes with it.</summary>
     public static IEnumerable<Table> Schema()
     {
@@ -205,20 +180,6 @@ internal sealed partial class Forgetting(
         await transaction.CommitAsync(cancellation);
         await FinishAsync(cancellation);
         return unknown.Count;
-    }
-
-    private async Task<IReadOnlyList<Guid>> UnusedAsync(NpgsqlConnection? connection, IReadOnlyList<Guid> keys, CancellationToken cancellation)
-    {
-        const string Sql = """
-            SELECT one FROM unnest($1) AS one
-            WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = one) AND NOT EXISTS (SELECT FROM ingestion.quarantine WHERE key = one)
-            """;
-        await using var command = connection is null ? database.CreateCommand(Sql) : new NpgsqlCommand(Sql, connection);
-        command.Parameters.Add(new() { Value = keys.ToArray() });
-        var unused = new List<Guid>();
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) unused.Add(reader.GetGuid(0));
-        return unused;
     }
 
     private async Task<IReadOnlyList<Guid>> PersonsAsync(string sql, Guid after, CancellationToken cancellation)

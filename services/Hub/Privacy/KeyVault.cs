@@ -85,10 +85,26 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
         IReadOnlyCollection<Guid> pseudonyms, int more, CancellationToken cancellation)
     {
         await PrepareAsync(cancellation);
-        var byPseudonym = pseudonyms.ToDictionary(pseudonym => pseudonym, _ => New());
+        var byPseudonym = new Dictionary<Guid, DataKey>(pseudonyms.Count);
         DataKey[] others = [.. Enumerable.Range(0, more).Select(_ => New())];
-        var all = byPseudonym.Select(pair => ((Guid?)pair.Key, pair.Value)).Concat(others.Select(key => ((Guid?)null, key))).ToList();
-        if (all.Count == 0) return (byPseudonym, others);
+        // A key that was there when ours was not taken may be deleted before it is read: then ours is offered again. None is used that is not stored.
+        for (var first = true; byPseudonym.Count < pseudonyms.Count || (first && more > 0); first = false)
+        {
+            var offered = pseudonyms.Where(pseudonym => !byPseudonym.ContainsKey(pseudonym)).ToDictionary(pseudonym => pseudonym, _ => New());
+            foreach (var (pseudonym, key) in await OfferAsync(offered, first ? others : [], cancellation)) byPseudonym[pseudonym] = key;
+        }
+
+        return (byPseudonym, others);
+
+        static DataKey New() => new(Guid.CreateVersion7(), Sealed.NewKey());
+    }
+
+    /// <summary>Stores keys; those of pseudonyms only where there is none yet.</summary>
+    /// <returns>The keys of the pseudonyms as they are stored; not of those whose key went in between.</returns>
+    private async Task<IReadOnlyDictionary<Guid, DataKey>> OfferAsync(Dictionary<Guid, DataKey> offered, DataKey[] others, CancellationToken cancellation)
+    {
+        var all = offered.Select(pair => ((Guid?)pair.Key, pair.Value)).Concat(others.Select(key => ((Guid?)null, key))).ToList();
+        var stored = new Dictionary<Guid, DataKey>(offered.Count);
 
         await using var connection = await _database.OpenConnectionAsync(cancellation);
         await using var batch = new NpgsqlBatch(connection);
@@ -97,26 +113,31 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
             INSERT INTO keys.data_key (id, pseudonym, wrapped)
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS given (id, pseudonym, wrapped) ORDER BY pseudonym
             ON CONFLICT (pseudonym) WHERE pseudonym IS NOT NULL DO NOTHING
+            RETURNING pseudonym
             """);
         insert.Parameters.Add(new() { Value = all.Select(key => key.Item2.Id).ToArray() });
         insert.Parameters.Add(new() { Value = all.Select(key => key.Item1).ToArray() });
         insert.Parameters.Add(new() { Value = all.Select(key => wrapping.Wrap(key.Item2.Key)).ToArray() });
         batch.BatchCommands.Add(insert);
-        if (byPseudonym.Count > 0)
+        if (offered.Count > 0)
         {
             var known = new NpgsqlBatchCommand("""
                 SELECT k.pseudonym, k.id, k.wrapped FROM unnest($1::uuid[], $2::uuid[]) AS given (id, pseudonym) JOIN keys.data_key k USING (pseudonym) WHERE k.id <> given.id
                 """);
-            known.Parameters.Add(new() { Value = byPseudonym.Values.Select(key => key.Id).ToArray() });
-            known.Parameters.Add(new() { Value = byPseudonym.Keys.ToArray() });
+            known.Parameters.Add(new() { Value = offered.Values.Select(key => key.Id).ToArray() });
+            known.Parameters.Add(new() { Value = offered.Keys.ToArray() });
             batch.BatchCommands.Add(known);
         }
 
         await using var reader = await batch.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) byPseudonym[reader.GetGuid(0)] = new(reader.GetGuid(1), wrapping.Unwrap(reader.GetFieldValue<byte[]>(2)));
-        return (byPseudonym, others);
+        while (await reader.ReadAsync(cancellation))
+        {
+            if (!await reader.IsDBNullAsync(0, cancellation)) stored[reader.GetGuid(0)] = offered[reader.GetGuid(0)];
+        }
 
-        static DataKey New() => new(Guid.CreateVersion7(), Sealed.NewKey());
+        await reader.NextResultAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) stored[reader.GetGuid(0)] = new(reader.GetGuid(1), wrapping.Unwrap(reader.GetFieldValue<byte[]>(2)));
+        return stored;
     }
 
     /// <summary>Those of the keys that are there.</summary>
@@ -160,10 +181,6 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
     /// <summary>A page of what was erased by right, in the order of ids.</summary>
     public Task<IReadOnlyList<Guid>> ErasedAsync(Guid after, int limit, CancellationToken cancellation) =>
         PageAsync("SELECT id FROM keys.erased WHERE id > $1 ORDER BY id LIMIT $2", after, limit, cancellation);
-
-    /// <summary>A page of the keys that were made before a time, in the order of ids.</summary>
-    public async Task<IReadOnlyList<Guid>> MadeBeforeAsync(DateTimeOffset time, Guid after, int limit, CancellationToken cancellation) =>
-        await PageAsync("SELECT id FROM keys.data_key WHERE id > $1 AND made_at < $3 ORDER BY id LIMIT $2", after, limit, cancellation, time.ToUniversalTime());
 
     /// <summary>How many keys there are.</summary>
     public async Task<long> CountAsync(CancellationToken cancellation)

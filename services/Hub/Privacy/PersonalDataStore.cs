@@ -61,7 +61,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
 
     /// <summary>
     /// Encrypts what is about to be stored. Until the transaction ends, nobody is forgotten (<see cref="Forgetting"/>), so that
-    /// no key used here is deleted meanwhile; keys that a transaction did not need after all are swept later.
+    /// no key used here is deleted meanwhile; keys that a transaction did not need after all stay: who deletes what one database does not know deletes what another one needs.
     /// </summary>
     /// <param name="connection">The connection, in its transaction.</param>
     /// <param name="events">Events; those without personal data, or whose personal data may be kept no longer, are passed over.</param>

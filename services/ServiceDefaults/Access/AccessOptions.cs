@@ -9,6 +9,9 @@ public sealed record AccessOptions
     /// <summary>Where the issuer's discovery document is; without it, below <see cref="Issuer"/>. It must name the same issuer.</summary>
     public string? MetadataAddress { get; init; }
 
+    /// <summary>Whether the discovery document may come without TLS from another machine: on a closed network of containers.</summary>
+    public bool AllowHttp { get; init; }
+
     /// <summary>Folder in which the issuer's discovery document and keys are kept for a start without it.</summary>
     public string? KeptIn { get; init; }
 

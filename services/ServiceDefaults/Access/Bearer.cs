@@ -47,6 +47,8 @@ public static class Bearer
         Action<JwtBearerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(options);
+        if (documents is not null && new Uri(options.Metadata) is { Scheme: not "https", IsLoopback: false } open && !options.AllowHttp)
+            throw new InvalidOperationException($"The issuer's keys would come from {open.GetLeftPart(UriPartial.Authority)} without TLS, for whoever is on the way to change: give an https address (Access:Issuer, Access:MetadataAddress), or Access:AllowHttp=true on a closed network.");
         var seen = new SeenTokens();
         return authentication.AddJwtBearer(bearer =>
         {
@@ -97,7 +99,7 @@ public static class Bearer
                 },
                 OnAuthenticationFailed = async failed =>
                 {
-                    if (failed.Exception is DbException || !await AreKeysKnownAsync(failed.Options, failed.HttpContext.RequestAborted)) failed.HttpContext.Items[typeof(Bearer)] = true;
+                    if (failed.Exception is DbException or TimeoutException || !await AreKeysKnownAsync(failed.Options, failed.HttpContext.RequestAborted)) failed.HttpContext.Items[typeof(Bearer)] = true;
                     failed.NoResult();
                 },
                 OnChallenge = challenge =>
@@ -130,7 +132,8 @@ public static class Bearer
     private static void Translate(ClaimsIdentity identity, string from, string to, Func<string, bool> isKnown)
     {
         var given = identity.FindAll(from).ToList();
-        foreach (var claim in given) identity.RemoveClaim(claim);
+        // Also those of our name that the issuer was not to give.
+        foreach (var claim in identity.FindAll(claim => claim.Type == from || claim.Type == to).ToList()) identity.RemoveClaim(claim);
         foreach (var value in given.SelectMany(Values).Where(isKnown).Distinct()) identity.AddClaim(new(to, value));
 
         static IEnumerable<string> Values(Claim claim)

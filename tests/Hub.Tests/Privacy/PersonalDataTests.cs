@@ -8,7 +8,6 @@ using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
-using Npgsql;
 using Xunit;
 using static Intercommunalite.Hub.Tests.HubStore;
 
@@ -104,20 +103,6 @@ public sealed class PersonalDataTests : IAsyncLifetime
         Assert.Equal(await Vault.SecretAsync(CancellationToken.None), await after1.SecretAsync(CancellationToken.None));
         await using var old = Other(TestDatabase.MasterKey);
         await Assert.ThrowsAsync<CryptographicException>(() => old.SecretAsync(CancellationToken.None));
-    }
-
-    [Fact]
-    public async Task Given_keys_that_belong_to_nothing_When_swept_Then_those_older_than_a_day_go_and_no_others()
-    {
-        await _hub.ArriveAsync(Enrolled(new("MARQUEUR"), []), "1");
-        await Vault.TakeAsync([Guid.NewGuid()], 3, CancellationToken.None);
-        await using var keys = NpgsqlDataSource.Create(_hub.KeysConnectionString);
-        var forgetting = _hub.Services.GetRequiredService<Forgetting>();
-        Assert.Equal(0, await forgetting.SweepAsync(DateTimeOffset.UtcNow, CancellationToken.None));
-        await using (var age = keys.CreateCommand("UPDATE keys.data_key SET made_at = made_at - interval '2 days'")) await age.ExecuteNonQueryAsync();
-        Assert.Equal(4, await forgetting.SweepAsync(DateTimeOffset.UtcNow, CancellationToken.None));
-        Assert.Equal(1, await Vault.CountAsync(CancellationToken.None));
-        Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.forgotten"));
     }
 
     [Fact]

@@ -10,7 +10,7 @@ namespace Intercommunalite.Connector.Formats.PayFip;
 
 /// <summary>
 /// Where the payment page, or the front office behind it, answers: <c>POST /communes/{code}/payfip</c> with form fields or JSON, and
-/// <c>GET</c> with a query string, as older TIPI does; with a token, or with the key of <c>Formats:PayFipKey</c> behind the path. 200 once the answer is on disk; PayFiP sends it again until then.
+/// <c>GET</c> with a query string, as older TIPI does; with a token, or with the commune's key (<c>Formats:PayFipKeys</c>) behind the path. 200 once the answer is on disk; PayFiP sends it again until then.
 /// </summary>
 /// <remarks>
 /// The query string may hold the payer's e-mail address. Neither this nor what is around it writes addresses of requests: see
