@@ -33,7 +33,11 @@ public static class TestIssuer
         var header = new JsonObject { ["alg"] = "ES256", ["typ"] = "at+jwt", ["kid"] = "test" };
         var payload = new JsonObject
         {
-            ["iss"] = Url.ToString().TrimEnd('/'), ["aud"] = Audience, ["sub"] = client, ["iat"] = now, ["exp"] = now + 86_400,
+            ["iss"] = Url.ToString().TrimEnd('/'),
+            ["aud"] = Audience,
+            ["sub"] = client,
+            ["iat"] = now,
+            ["exp"] = now + 86_400,
             ["roles"] = new JsonArray([.. roles.Select(role => JsonValue.Create(role))]),
             ["communes"] = new JsonArray([.. (communes ?? []).Select(code => JsonValue.Create(code))]),
         };

@@ -34,7 +34,8 @@ internal static class Audit
             using var web = Web.Impatient(common.Credentials(parsed));
             var query = Invariant($"?after={parsed.GetValue(after)}&limit={parsed.GetValue(limit)}")
                 + string.Concat(((string, string?)[])[("who", parsed.GetValue(who)), ("act", parsed.GetValue(act)), ("subject", parsed.GetValue(subject))]
-                    switch { var given => given.Where(one => one.Item2 is not null).Select(one => $"&{one.Item1}={Uri.EscapeDataString(one.Item2!)}") });
+                    switch
+                { var given => given.Where(one => one.Item2 is not null).Select(one => $"&{one.Item1}={Uri.EscapeDataString(one.Item2!)}") });
             var page = await web.GetAsync<Page>(parsed.GetRequiredValue(common.Hub), Path + query, cancellation);
             if (parsed.GetValue(common.Json))
             {

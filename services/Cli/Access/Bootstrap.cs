@@ -14,7 +14,9 @@ internal static class Bootstrap
     {
         var file = new Option<FileInfo>("--secret-file")
         {
-            Description = "File of the hub's setting Access__BootstrapSecretFile.", HelpName = "FILE", Required = true,
+            Description = "File of the hub's setting Access__BootstrapSecretFile.",
+            HelpName = "FILE",
+            Required = true,
         };
         var save = new Option<FileInfo?>("--save") { Description = "File to which id and secret go, to be sourced by a shell; readable by its owner alone. Without it they are shown.", HelpName = "FILE" };
         var email = new Option<string?>("--email") { Description = "Whose account for the pages is made too.", HelpName = "ADDRESS" };

@@ -50,11 +50,14 @@ internal static class Clients
         var name = new Option<string>("--name") { Description = "The software and who runs it.", HelpName = "TEXT", Required = true };
         var roles = new Option<string[]>("--role")
         {
-            Description = "connector, commune-agent, epci-agent, administrator, dpo or partner; may be given several times.", HelpName = "ROLE", Required = true,
+            Description = "connector, commune-agent, epci-agent, administrator, dpo or partner; may be given several times.",
+            HelpName = "ROLE",
+            Required = true,
         };
         var communes = new Option<string[]>("--communes")
         {
-            Description = "INSEE codes, separated by commas, for a connector or an agent of communes.", HelpName = "CODE[,CODE…]",
+            Description = "INSEE codes, separated by commas, for a connector or an agent of communes.",
+            HelpName = "CODE[,CODE…]",
             CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
         };
         var keys = new Option<FileInfo?>("--public-keys") { Description = "JSON Web Key Set by which it signs (private_key_jwt), instead of a secret.", HelpName = "FILE" };
@@ -68,8 +71,11 @@ internal static class Clients
                 parsed.GetRequiredValue(common.Hub), Path,
                 () => JsonContent.Create(new
                 {
-                    id = parsed.GetRequiredValue(id), name = parsed.GetRequiredValue(name), roles = parsed.GetRequiredValue(roles),
-                    communes = parsed.GetValue(communes) ?? [], publicKeys,
+                    id = parsed.GetRequiredValue(id),
+                    name = parsed.GetRequiredValue(name),
+                    roles = parsed.GetRequiredValue(roles),
+                    communes = parsed.GetValue(communes) ?? [],
+                    publicKeys,
                 }),
                 cancellation);
             made.Show(parsed.GetValue(save), parsed.GetValue(common.Json), terminal);

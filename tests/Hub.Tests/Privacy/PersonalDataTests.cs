@@ -130,7 +130,8 @@ public sealed class PersonalDataTests : IAsyncLifetime
     }
 
     private static PupilEnrolled Enrolled(Person pupil, Person[] responsibles) => new(
-        Uai.Parse("0350122T"), new SchoolYear(2026), SchoolLevel.CP, Combourg, new DateOnly(2026, 9, 1)) { Personal = new(pupil, "MARQUEUR-INE", "CLASSE MARQUEUR", responsibles) };
+        Uai.Parse("0350122T"), new SchoolYear(2026), SchoolLevel.CP, Combourg, new DateOnly(2026, 9, 1))
+    { Personal = new(pupil, "MARQUEUR-INE", "CLASSE MARQUEUR", responsibles) };
 
     private KeyVault Other(string masterKeys) => new(_hub.KeysConnectionString, MasterKey.Read(
         new Microsoft.Extensions.Configuration.ConfigurationManager { ["Privacy:MasterKey"] = masterKeys }));
