@@ -27,8 +27,8 @@ internal sealed record ActKey(IReadOnlyList<string> Places, IReadOnlyList<string
 /// corrections of each other: in real registers two persons share place, date and number.
 /// </summary>
 /// <remarks>
-/// The hashes are keyed with the random key in <c>known-acts.key</c> beside it, so that nobody who has the database alone can try names
-/// out. An act is known for as long as the catalogue lets acts' persons be kept, from when a file last had it.
+/// The hashes are keyed with the random key in <c>known-acts.key</c> beside it. The subject, as the event has it, is not: it ends with a hash
+/// without a key, by which whoever knows somebody's data can find the act. An act is known for as long as the catalogue lets acts' persons be kept, from when a file last had it.
 /// </remarks>
 internal sealed class KnownActs : IDisposable
 {

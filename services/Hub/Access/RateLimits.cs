@@ -21,8 +21,8 @@ internal sealed record RateLimitOptions
 }
 
 /// <summary>
-/// Limits how often the hub is asked: a bucket for each caller, known by its token or session, else by its address; narrower ones by address
-/// where a secret is tried. Health is exempt. A stream of the feed is one request.
+/// Limits how often the hub is asked: a bucket for each caller, known by its token, else (sessions too) by its address; narrower ones by address
+/// for requests for tokens and where people sign in. Health is exempt. A stream of the feed is one request.
 /// </summary>
 internal static class RateLimits
 {

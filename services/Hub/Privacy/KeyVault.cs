@@ -10,7 +10,8 @@ internal readonly record struct DataKey(Guid Id, byte[] Key);
 /// <summary>
 /// The keys of persons and of quarantined content, wrapped by the master key, in a database of their own: whoever deletes one here
 /// makes every copy of what it encrypts unreadable, those in backups of the hub's database too. A person is a random id; the
-/// pseudonym, a keyed hash of the identity, stands here alone, so that the hub's database says nothing of who somebody is.
+/// pseudonym, a keyed hash of the identity, stands here alone. (What the hub's database still says of somebody is in the subjects of deaths
+/// from files, which end with a hash without a key.)
 /// </summary>
 internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) : IAsyncDisposable
 {

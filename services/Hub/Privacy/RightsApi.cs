@@ -167,7 +167,7 @@ internal static class RightsApi
     private static JsonHttpResult<T> Json<T>(T value) => TypedResults.Json(value, s_file);
 
     // PostgreSQL's text cannot hold the character 0.
-    private static bool IsText(string? text) => !string.IsNullOrWhiteSpace(text) && text.Length <= LongestText && !text.Contains('\0', StringComparison.Ordinal);
+    private static bool IsText(string? text) => !string.IsNullOrWhiteSpace(text) && text.Length <= LongestText && Query.IsText(text);
 
     private static ProblemHttpResult Wrong(string detail) => TypedResults.Problem(title: "Not understood", detail: detail, statusCode: StatusCodes.Status400BadRequest);
 
