@@ -1,6 +1,7 @@
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
 using Npgsql;
 
 namespace Intercommunalite.Hub.Ingestion;
