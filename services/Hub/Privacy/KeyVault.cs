@@ -57,6 +57,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
                 CREATE TABLE IF NOT EXISTS keys.data_key (id uuid PRIMARY KEY, pseudonym uuid, wrapped bytea NOT NULL, made_at timestamptz NOT NULL DEFAULT now());
                 CREATE UNIQUE INDEX IF NOT EXISTS data_key_pseudonym ON keys.data_key (pseudonym) WHERE pseudonym IS NOT NULL;
                 CREATE TABLE IF NOT EXISTS keys.erased (id uuid PRIMARY KEY, erased_at timestamptz NOT NULL DEFAULT now());
+                CREATE TABLE IF NOT EXISTS keys.leaving (id uuid PRIMARY KEY, pseudonym uuid NOT NULL);
                 CREATE TABLE IF NOT EXISTS keys.erased_part (event_id uuid, path text, keep_until timestamptz NOT NULL, PRIMARY KEY (event_id, path));
                 """, connection))
             {
@@ -181,11 +182,11 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         return (Guid?)await command.ExecuteScalarAsync(cancellation);
     }
 
-    /// <summary>The pseudonyms of persons; those who have none, or are not there, are left out.</summary>
+    /// <summary>The pseudonyms of persons, also of those whose key went ahead; those who have none, or are not there, are left out.</summary>
     public async Task<IReadOnlySet<Guid>> PseudonymsAsync(IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
     {
         await PrepareAsync(cancellation);
-        await using var command = _database.CreateCommand("SELECT pseudonym FROM keys.data_key WHERE id = ANY($1) AND pseudonym IS NOT NULL");
+        await using var command = _database.CreateCommand("SELECT pseudonym FROM keys.data_key WHERE id = ANY($1) AND pseudonym IS NOT NULL UNION SELECT pseudonym FROM keys.leaving WHERE id = ANY($1)");
         command.Parameters.Add(new() { Value = persons.ToArray() });
         return (await IdsAsync(command, cancellation)).ToHashSet();
     }
@@ -203,12 +204,29 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         await using var command = _database.CreateCommand("""
             WITH there AS MATERIALIZED (SELECT id FROM keys.data_key WHERE id = ANY($1) ORDER BY id FOR UPDATE),
             gone AS (DELETE FROM keys.data_key k USING there WHERE k.id = there.id RETURNING k.id),
+            left_before AS (DELETE FROM keys.leaving WHERE id = ANY($1)),
             noted AS (INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ON CONFLICT DO NOTHING)
             SELECT count(*)::int FROM gone
             """);
         command.Parameters.Add(new() { Value = ids.ToArray() });
         command.Parameters.Add(new() { Value = erased });
         return (int)(await command.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>
+    /// Deletes keys of persons who are leaving ahead of <see cref="DeleteAsync"/>, so that their pseudonyms are free; by which pseudonym they went
+    /// is kept until then.
+    /// </summary>
+    public async Task DeleteAheadAsync(IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("""
+            WITH there AS MATERIALIZED (SELECT id FROM keys.data_key WHERE id = ANY($1) ORDER BY id FOR UPDATE),
+            gone AS (DELETE FROM keys.data_key k USING there WHERE k.id = there.id RETURNING k.id, k.pseudonym)
+            INSERT INTO keys.leaving (id, pseudonym) SELECT id, pseudonym FROM gone WHERE pseudonym IS NOT NULL ON CONFLICT DO NOTHING
+            """);
+        command.Parameters.Add(new() { Value = persons.ToArray() });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     /// <summary>Remembers which parts of events were erased by right, so that they are not stored again should the events come again.</summary>

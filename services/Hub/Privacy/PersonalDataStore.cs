@@ -222,7 +222,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
         if (await Forgetting.ForgottenAsync(connection, [.. taken.ByPseudonym.Values.Select(key => key.Id)], cancellation) is { Count: > 0 } gone)
         {
             // Forgotten, though their keys are there: not deleted yet, or put back from an older copy. What comes now is of new persons.
-            await vault.DeleteAsync(gone, erased: false, cancellation);
+            await vault.DeleteAheadAsync(gone, cancellation);
             var anew = await vault.TakeAsync(missing, 0, cancellation);
             taken = (anew.ByPseudonym, taken.More);
         }

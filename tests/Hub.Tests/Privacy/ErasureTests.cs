@@ -190,6 +190,26 @@ public sealed class ErasureTests : IAsyncLifetime
         Assert.Single(await _hub.Services.GetRequiredService<AuditLog>().ReadAsync(0, 100, new(Act: "privacy.person-erased"), CancellationToken.None));
     }
 
+    [Fact]
+    public async Task Given_an_event_of_who_is_being_erased_comes_before_the_end_Then_what_quarantine_holds_from_before_is_erased_all_the_same()
+    {
+        await _hub.ArriveAsync(Event(Invoice(s_zoe), "1"));
+        await _hub.StoreAsync(Incoming(Event(Invoice(s_zoe), "2", s_elsewhere), Guid.NewGuid(), 1));
+        var forgetting = _hub.Services.GetRequiredService<Forgetting>();
+        await using (var connection = await _hub.Database.OpenConnectionAsync())
+        {
+            await using var transaction = await connection.BeginTransactionAsync();
+            await forgetting.RegisterAsync(connection, [(await FindAsync(_hub, s_zoe))!.Value], erased: true, CancellationToken.None);
+            await transaction.CommitAsync();
+        }
+
+        await _hub.ArriveAsync(Event(Invoice(s_zoe), "3"));
+        Assert.Equal(1, await forgetting.FinishAsync(CancellationToken.None));
+        Assert.DoesNotContain("MARQUEUR", await ContentAsync(_hub, 1), StringComparison.Ordinal);
+        Assert.NotNull(await FindAsync(_hub, s_zoe));
+        Assert.Empty(await Vault(_hub).PseudonymsAsync([.. (await _hub.RowsAsync("SELECT person FROM privacy.forgotten")).Select(Guid.Parse)], CancellationToken.None));
+    }
+
     [Theory]
     [InlineData(" ZOE@exemple.FR", "debtor")]
     [InlineData("payeur@exemple.fr", "")]
