@@ -189,7 +189,7 @@ internal static class AccountsAdmin
         });
 
     private static async Task<IResult> ResetPasswordAsync(
-        string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings settings, AuditLog audit)
+        string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, Lockout lockout, SignInSettings settings, AuditLog audit)
     {
         if (!settings.TakesPasswords)
             return TypedResults.Problem(title: "No passwords here", detail: "People sign in by the provider of SignIn:Oidc:Authority.", statusCode: StatusCodes.Status409Conflict);
@@ -197,7 +197,7 @@ internal static class AccountsAdmin
         var password = SetTemporary(accounts, account);
         return await WithAuditAsync(context, database, audit, async note =>
         {
-            (account.LockoutEnd, account.AccessFailedCount) = (null, 0);
+            await lockout.ForgiveAsync(id, context.RequestAborted);
             await MustAsync(accounts.UpdateSecurityStampAsync(account));
             await note("access.account-password-reset", id, null, null);
             return TypedResults.Ok(new AccountPassword(id, account.Email, password));

@@ -80,12 +80,14 @@ internal static class SignInPages
             : await next(invocation);
     }
 
-    private static async Task<IResult> SignInAsync(HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> SignInAsync(
+        HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit)
     {
         if (!options.TakesPasswords) return ToSignIn(context);
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
         var (email, password) = (Field(form, "email").Trim(), Field(form, "password"));
         var account = email.Length > 0 ? await accounts.FindByNameAsync(email) : null;
+        var tries = account is null ? null : await lockout.CountAsync(account.Id, context.RequestAborted);
         bool right;
         try
         {
@@ -93,24 +95,28 @@ internal static class SignInPages
         }
         catch (TimeoutException)
         {
+            if (tries is not null) await lockout.TakeBackAsync(account!.Id, context.RequestAborted);
             context.Response.Headers[HeaderNames.RetryAfter] = "10";
             return Shown(context, new SignInModel(email, "Trop de connexions sont en cours. Réessayez dans quelques secondes."), StatusCodes.Status503ServiceUnavailable);
         }
 
         // One answer to all: who has an account here, and whether it is locked or suspended, is nobody's business.
-        if (account is null || account.Suspended || await accounts.IsLockedOutAsync(account) || !right)
+        if (account is null || account.Suspended || tries is null || !right)
         {
-            if (account is not null && !right) await CountFailureAsync(context, accounts, audit, account);
+            if (account is not null && right && tries is not null) await lockout.TakeBackAsync(account.Id, context.RequestAborted);
+            if (account is not null && !right) await NoteFailureAsync(context, audit, account, tries);
             return Shown(context, new SignInModel(email, "Adresse ou mot de passe incorrect. Après cinq essais manqués, un compte reste fermé quinze minutes."), StatusCodes.Status401Unauthorized);
         }
 
         if (account.TwoFactorEnabled)
         {
+            // The code is still to come: wrong ones stay counted, however often the password is given again.
+            await lockout.TakeBackAsync(account.Id, context.RequestAborted);
             await context.SignInAsync(Sessions.HalfwayScheme, new(new ClaimsIdentity([new("sub", account.Id), new("stamp", account.SecurityStamp ?? "")], Sessions.HalfwayScheme)));
             return TypedResults.LocalRedirect(With(Code, Back(context)));
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         await sessions.OpenAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? Back(context));
     }
@@ -119,18 +125,19 @@ internal static class SignInPages
         ? ToSignIn(context)
         : Page<CodePage>(context, StatusCodes.Status200OK, (nameof(CodePage.Back), Back(context)));
 
-    private static async Task<IResult> CodeAsync(HttpContext context, UserManager<Account> accounts, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> CodeAsync(HttpContext context, UserManager<Account> accounts, Lockout lockout, Sessions sessions, AuditLog audit)
     {
         if (await HalfwayAsync(context, accounts) is not { } account) return ToSignIn(context);
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
-        if (await accounts.IsLockedOutAsync(account) || !await TakeCodeAsync(accounts, account, Field(form, "code")))
+        var tries = await lockout.CountAsync(account.Id, context.RequestAborted);
+        if (tries is null || !await TakeCodeAsync(accounts, account, Field(form, "code")))
         {
-            await CountFailureAsync(context, accounts, audit, account);
+            await NoteFailureAsync(context, audit, account, tries);
             return Page<CodePage>(context, StatusCodes.Status401Unauthorized, (nameof(CodePage.Back), Back(context)),
                 (nameof(CodePage.Problem), "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant. Après cinq essais manqués, un compte reste fermé quinze minutes."));
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         await sessions.OpenAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? Back(context));
     }
@@ -154,17 +161,20 @@ internal static class SignInPages
         ? Page<PasswordPage>(context, StatusCodes.Status200OK, (nameof(PasswordPage.Forced), account.MustChangePassword))
         : ToRefused();
 
-    private static async Task<IResult> ChangePasswordAsync(HttpContext context, UserManager<Account> accounts, Passwords passwords, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> ChangePasswordAsync(
+        HttpContext context, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit)
     {
         if (await OwnAsync(context, sessions) is not { } account) return ToRefused();
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
         var (current, chosen) = (Field(form, "current"), Field(form, "chosen"));
-        if (await accounts.IsLockedOutAsync(account) || !await passwords.IsRightAsync(account, current))
+        var tries = await lockout.CountAsync(account.Id, context.RequestAborted);
+        if (tries is null || !await passwords.IsRightAsync(account, current))
         {
-            await CountFailureAsync(context, accounts, audit, account);
+            await NoteFailureAsync(context, audit, account, tries);
             return Again("Le mot de passe actuel n’est pas le bon.");
         }
 
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         if (chosen != Field(form, "repeated")) return Again("Les deux saisies du nouveau mot de passe diffèrent.");
         if (chosen == current) return Again("Le nouveau mot de passe doit être un autre que l’actuel.");
         account.MustChangePassword = false;
@@ -177,7 +187,6 @@ internal static class SignInPages
                 : "Ce mot de passe serait vite deviné : il contient votre nom, un mot courant ou une suite de touches. Choisissez-en un autre ; une phrase convient bien.");
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
         await audit.AppendAsync(new(account.Id, "access.password-changed", account.Id), context.RequestAborted);
         await sessions.KeepAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? "/");
@@ -228,13 +237,11 @@ internal static class SignInPages
         return account.TwoFactorEnabled && code.Length > 0 && (await accounts.RedeemTwoFactorRecoveryCodeAsync(account, code.ToUpperInvariant())).Succeeded;
     }
 
-    private static async Task CountFailureAsync(HttpContext context, UserManager<Account> accounts, AuditLog audit, Account account)
+    // What comes while it is locked does not fill the audit.
+    private static async Task NoteFailureAsync(HttpContext context, AuditLog audit, Account account, int? tries)
     {
-        // What comes while it is locked neither prolongs that nor fills the audit.
-        if (await accounts.IsLockedOutAsync(account)) return;
-        await accounts.AccessFailedAsync(account);
-        await audit.AppendAsync(
-            new(account.Id, await accounts.IsLockedOutAsync(account) ? "access.account-locked" : "access.sign-in-failed", account.Id), context.RequestAborted);
+        if (tries is not { } counted) return;
+        await audit.AppendAsync(new(account.Id, Lockout.IsLast(counted) ? "access.account-locked" : "access.sign-in-failed", account.Id), context.RequestAborted);
     }
 
     // The person whose password was right a moment ago.

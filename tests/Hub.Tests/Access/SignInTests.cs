@@ -1,0 +1,82 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Xunit;
+
+namespace Intercommunalite.Hub.Tests.Access;
+
+public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
+{
+    private const string SignIn = "/compte/connexion";
+
+    private static int s_visitors;
+
+    [Fact]
+    public async Task Given_wrong_passwords_that_come_at_the_same_time_When_there_are_five_Then_the_account_is_locked_and_each_was_counted()
+    {
+        var (id, email, password) = await MakeAccountAsync();
+        using var guesser = await VisitorAsync();
+        using var person = await VisitorAsync();
+
+        var answers = await Task.WhenAll(Enumerable.Range(1, 8).Select(_ => guesser.SubmitAsync(("email", email), ("password", "wrong"))));
+        Assert.All(answers, answer => Assert.Equal(401, (int)answer.Status));
+        Assert.Equal(401, (int)(await person.SubmitAsync(("email", email), ("password", password))).Status);
+        Assert.Equal(
+            "access.account-locked access.sign-in-failed access.sign-in-failed access.sign-in-failed access.sign-in-failed",
+            await hub.Database.ScalarAsync($"SELECT string_agg(act, ' ' ORDER BY act) FROM audit.entry WHERE subject = '{id}' AND act <> 'access.account-created'"));
+
+        // The administrator helps, and four wrong ones do not lock.
+        using var reset = await hub.Administrator.PostAsync(new Uri($"/api/v1/access/accounts/{id}/password", UriKind.Relative), null);
+        password = (string)(await reset.Content.ReadFromJsonAsync<JsonNode>())!["temporaryPassword"]!;
+        await Task.WhenAll(Enumerable.Range(1, 4).Select(_ => person.SubmitAsync(("email", email), ("password", "wrong"))));
+        Assert.Equal(302, (int)(await person.SubmitAsync(("email", email), ("password", password))).Status);
+    }
+
+    private async Task<(string Id, string Email, string Password)> MakeAccountAsync()
+    {
+        var email = $"{Guid.NewGuid():N}@example.fr";
+        using var made = await hub.Administrator.PostAsJsonAsync("/api/v1/access/accounts", new { email, name = "Camille Essai", roles = new[] { "epci-agent" } });
+        var answer = (await made.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!;
+        return ((string)answer["id"]!, email, (string)answer["temporaryPassword"]!);
+    }
+
+    // Each comes from an address of its own, by which tries are limited.
+    private async Task<Visitor> VisitorAsync()
+    {
+        var address = new IPEndPoint(IPAddress.Parse($"127.0.1.{Interlocked.Increment(ref s_visitors)}"), 0);
+        var client = new HttpClient(new SocketsHttpHandler
+        {
+            CookieContainer = new CookieContainer(),
+            AllowAutoRedirect = false,
+            ConnectCallback = async (connection, cancellation) =>
+            {
+                var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+                socket.Bind(address);
+                await socket.ConnectAsync(connection.DnsEndPoint, cancellation);
+                return new NetworkStream(socket, ownsSocket: true);
+            },
+        })
+        {
+            BaseAddress = hub.Anyone.BaseAddress,
+        };
+        return new(client, Token().Match(await client.GetStringAsync(new Uri(SignIn, UriKind.Relative))).Groups[1].Value);
+    }
+
+    [GeneratedRegex("""name="__RequestVerificationToken" value="([^"]*)""")]
+    private static partial Regex Token();
+
+    /// <summary>A browser that has opened the sign-in page.</summary>
+    private sealed record Visitor(HttpClient Client, string Token) : IDisposable
+    {
+        public async Task<(HttpStatusCode Status, string Text, string? MediaType)> SubmitAsync(params (string Name, string Value)[] fields)
+        {
+            using var form = new FormUrlEncodedContent(fields.Append(("__RequestVerificationToken", Token)).Select(field => KeyValuePair.Create(field.Item1, field.Item2)));
+            using var answer = await Client.PostAsync(new Uri(SignIn, UriKind.Relative), form);
+            return (answer.StatusCode, WebUtility.HtmlDecode(await answer.Content.ReadAsStringAsync()), answer.Content.Headers.ContentType?.MediaType);
+        }
+
+        public void Dispose() => Client.Dispose();
+    }
+}
