@@ -34,6 +34,7 @@ internal static class Bootstrap
 
     public static void Map(IEndpointRouteBuilder api) => api.MapPost("access/bootstrap", CreateAsync)
         .AllowAnonymous()
+        .RequireRateLimiting(RateLimits.SignIn)
         .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
 
     private static async Task<IResult> CreateAsync(

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.RateLimiting;
 
@@ -16,17 +18,17 @@ internal sealed record RateLimitOptions
     /// <summary>Requests for a token in a minute, from one address.</summary>
     public int TokensPerMinute { get; init; } = 60;
 
-    /// <summary>Tries to sign in in a minute, from one address.</summary>
+    /// <summary>Tries to sign in, or to make the first administrator, in a minute, from one address.</summary>
     public int SignInsPerMinute { get; init; } = 10;
 }
 
 /// <summary>
 /// Limits how often the hub is asked: a bucket for each caller, known by its token, else (sessions too) by its address; narrower ones by address
-/// for requests for tokens and where people sign in. Health is exempt. A stream of the feed is one request.
+/// for requests for tokens, where people sign in, and for the first administrator. Health is exempt. A stream of the feed is one request.
 /// </summary>
 internal static class RateLimits
 {
-    /// <summary>Policy of the routes where people sign in.</summary>
+    /// <summary>Policy of the routes where a person's secret, or that of the host, can be tried.</summary>
     public const string SignIn = "sign-in";
 
     private static readonly TimeSpan s_minute = TimeSpan.FromMinutes(1);
@@ -79,5 +81,13 @@ internal static class RateLimits
 
     private static string Caller(HttpContext context) => context.User.FindFirst("sub") is { } known ? $"caller {known.Value}" : $"address {Address(context)}";
 
-    private static string Address(HttpContext context) => context.Connection.RemoteIpAddress?.ToString() ?? "";
+    private static string Address(HttpContext context) => AddressOf(context.Connection.RemoteIpAddress);
+
+    /// <summary>What counts as one address: of IPv6 the network of 64 bits, which is the least that a subscriber has (RFC 6177) and takes addresses from at will.</summary>
+    internal static string AddressOf(IPAddress? address)
+    {
+        if (address is null) return "";
+        if (address.IsIPv4MappedToIPv6) address = address.MapToIPv4();
+        return address.AddressFamily == AddressFamily.InterNetworkV6 ? Convert.ToHexStringLower(address.GetAddressBytes().AsSpan(0, 8)) : address.ToString();
+    }
 }

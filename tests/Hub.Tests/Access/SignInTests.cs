@@ -3,6 +3,7 @@ using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Intercommunalite.Hub.Access;
 using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Access;
@@ -33,6 +34,30 @@ public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
         await Task.WhenAll(Enumerable.Range(1, 4).Select(_ => person.SubmitAsync(("email", email), ("password", "wrong"))));
         Assert.Equal(302, (int)(await person.SubmitAsync(("email", email), ("password", password))).Status);
     }
+
+    [Fact]
+    public async Task Given_the_secret_of_the_host_When_it_is_guessed_too_often_Then_429_before_it_is_looked_at()
+    {
+        using var guesser = await VisitorAsync();
+        for (var guess = 1; guess <= 10; guess++) Assert.Equal(HttpStatusCode.Forbidden, await GuessAsync("wrong"));
+
+        Assert.Equal(HttpStatusCode.TooManyRequests, await GuessAsync(HubApp.BootstrapSecret));
+
+        async Task<HttpStatusCode> GuessAsync(string secret)
+        {
+            using var answer = await guesser.Client.PostAsJsonAsync("/api/v1/access/bootstrap", new { secret });
+            return answer.StatusCode;
+        }
+    }
+
+    [Theory]
+    [InlineData("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true)]
+    [InlineData("2001:db8:1:2::1", "2001:db8:1:3::1", false)]
+    [InlineData("192.0.2.1", "::ffff:192.0.2.1", true)]
+    [InlineData("192.0.2.1", "192.0.2.2", false)]
+    [InlineData("::ffff:192.0.2.1", "::ffff:192.0.2.2", false)]
+    public void Given_two_addresses_When_tries_are_limited_Then_those_of_one_subscriber_count_as_one(string one, string other, bool same) =>
+        Assert.Equal(same, RateLimits.AddressOf(IPAddress.Parse(one)) == RateLimits.AddressOf(IPAddress.Parse(other)));
 
     private async Task<(string Id, string Email, string Password)> MakeAccountAsync()
     {
