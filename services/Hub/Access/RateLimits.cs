@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.RateLimiting;
+using Intercommunalite.Hub.Access.SignIn;
 using Microsoft.AspNetCore.RateLimiting;
 
 namespace Intercommunalite.Hub.Access;
@@ -29,7 +30,7 @@ internal sealed record RateLimitOptions
 internal static class RateLimits
 {
     /// <summary>Policy of the routes where a person's secret, or that of the host, can be tried.</summary>
-    public const string SignIn = "sign-in";
+    public const string Secrets = "secrets";
 
     private static readonly TimeSpan s_minute = TimeSpan.FromMinutes(1);
 
@@ -41,7 +42,7 @@ internal static class RateLimits
             limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
                 context.Request.Path.StartsWithSegments("/health") || IsForToken(context) ? RateLimitPartition.GetNoLimiter("exempt")
                 : Bucket(Caller(context), options.RequestBurst, options.RequestsPerSecond, TimeSpan.FromSeconds(1)));
-            limiter.AddPolicy(SignIn, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
+            limiter.AddPolicy(Secrets, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
             limiter.OnRejected = RejectAsync;
         });
     }
@@ -70,6 +71,12 @@ internal static class RateLimits
     {
         var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var told) ? Math.Max(1, (int)Math.Ceiling(told.TotalSeconds)) : 1;
         rejected.HttpContext.Response.Headers.RetryAfter = wait.ToString(CultureInfo.InvariantCulture);
+        if (SignInPages.Are(rejected.HttpContext.Request))
+        {
+            await SignInPages.TooOften(rejected.HttpContext, wait).ExecuteAsync(rejected.HttpContext);
+            return;
+        }
+
         await TypedResults.Problem(
             title: "Too many requests",
             detail: $"This caller asks more often than it may. Send again after {wait} s; the administrator sets the rates (RateLimits__…).",

@@ -50,6 +50,37 @@ public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
         }
     }
 
+    [Fact]
+    public async Task Given_too_many_tries_or_a_form_that_is_not_of_this_hub_When_a_person_sends_it_Then_a_page_says_so()
+    {
+        using var person = await VisitorAsync();
+        var stale = await (person with { Token = "x" }).SubmitAsync(("email", "a@example.fr"), ("password", "x"));
+        for (var time = 1; time <= 9; time++) Assert.Equal(HttpStatusCode.Redirect, (await person.SubmitToAsync("/compte/code", ("code", "123456"))).Status);
+        var often = await person.SubmitToAsync("/compte/code", ("code", "123456"));
+
+        Assert.Equal((HttpStatusCode.BadRequest, "text/html", true), (stale.Status, stale.MediaType, stale.Text.Contains("Formulaire expiré", StringComparison.Ordinal)));
+        Assert.Equal((HttpStatusCode.TooManyRequests, "text/html", true), (often.Status, often.MediaType, often.Text.Contains("Trop de tentatives", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task Given_a_temporary_password_When_a_week_is_over_Then_it_lets_nobody_in_And_before_Then_the_refusal_has_a_way_out()
+    {
+        var (id, email, password) = await MakeAccountAsync();
+        using var person = await VisitorAsync();
+        Assert.Equal(HttpStatusCode.Redirect, (await person.SubmitAsync(("email", email), ("password", password))).Status);
+        using var page = await person.Client.GetAsync(new Uri("/compte/refus", UriKind.Relative));
+        var text = await page.Content.ReadAsStringAsync();
+        Assert.Equal((HttpStatusCode.Forbidden, true), (page.StatusCode, text.Contains("action=\"/compte/deconnexion\"", StringComparison.Ordinal)));
+        Assert.Equal(HttpStatusCode.Redirect, (await (person with { Token = Token().Match(text).Groups[1].Value }).SubmitToAsync("/compte/deconnexion")).Status);
+        using var left = await person.Client.GetAsync(new Uri("/compte/refus", UriKind.Relative));
+        Assert.DoesNotContain("/compte/deconnexion", await left.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+
+        await hub.Database.ScalarAsync($"""UPDATE access."AspNetUsers" SET "TemporaryUntil" = "TemporaryUntil" - interval '7 days 1 second' WHERE "Id" = '{id}'""");
+        using var late = await VisitorAsync();
+        var over = await late.SubmitAsync(("email", email), ("password", password));
+        Assert.Equal((HttpStatusCode.Unauthorized, true), (over.Status, over.Text.Contains("n’est plus valable", StringComparison.Ordinal)));
+    }
+
     [Theory]
     [InlineData("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true)]
     [InlineData("2001:db8:1:2::1", "2001:db8:1:3::1", false)]
@@ -95,10 +126,12 @@ public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
     /// <summary>A browser that has opened the sign-in page.</summary>
     private sealed record Visitor(HttpClient Client, string Token) : IDisposable
     {
-        public async Task<(HttpStatusCode Status, string Text, string? MediaType)> SubmitAsync(params (string Name, string Value)[] fields)
+        public Task<(HttpStatusCode Status, string Text, string? MediaType)> SubmitAsync(params (string Name, string Value)[] fields) => SubmitToAsync(SignIn, fields);
+
+        public async Task<(HttpStatusCode Status, string Text, string? MediaType)> SubmitToAsync(string path, params (string Name, string Value)[] fields)
         {
             using var form = new FormUrlEncodedContent(fields.Append(("__RequestVerificationToken", Token)).Select(field => KeyValuePair.Create(field.Item1, field.Item2)));
-            using var answer = await Client.PostAsync(new Uri(SignIn, UriKind.Relative), form);
+            using var answer = await Client.PostAsync(new Uri(path, UriKind.Relative), form);
             return (answer.StatusCode, WebUtility.HtmlDecode(await answer.Content.ReadAsStringAsync()), answer.Content.Headers.ContentType?.MediaType);
         }
 

@@ -3,9 +3,11 @@ using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.Dashboard;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Identity;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.Net.Http.Headers;
 
 namespace Intercommunalite.Hub.Access.SignIn;
@@ -42,22 +44,23 @@ internal static class SignInPages
     /// <summary>Parameter: the provider could not sign the person in.</summary>
     public const string Failed = "echec";
 
+    /// <summary>Parameter: the provider is to ask who it is, even if it knows.</summary>
+    public const string Another = "autre";
+
     private const int MaxField = 256;
     private const int RecoveryCodes = 10;
 
     public static void Map(WebApplication app)
     {
-        var pages = app.MapGroup("").ExcludeFromDescription().AddEndpointFilter(OfThisSiteAsync).WithMetadata(new RequireAntiforgeryTokenAttribute());
+        var pages = app.MapGroup("").ExcludeFromDescription().WithMetadata(Body.Limit).AddEndpointFilter(OfThisSiteAsync).WithMetadata(new RequireAntiforgeryTokenAttribute());
         pages.MapGet(SignIn, (HttpContext context) => Shown(context, new SignInModel(ProviderFailed: context.Request.Query.ContainsKey(Failed)))).AllowAnonymous();
-        pages.MapPost(SignIn, SignInAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
+        pages.MapPost(SignIn, SignInAsync).AllowAnonymous().RequireRateLimiting(RateLimits.Secrets);
         pages.MapGet(Code, ShowCodeAsync).AllowAnonymous();
-        pages.MapPost(Code, CodeAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
-        pages.MapGet(Refused, (HttpContext context) => Notice(context, "Accès refusé",
-            "Vous êtes identifié, mais aucun droit ne vous a été donné ici. Demandez à l’administrateur du hub de votre intercommunalité d’ouvrir un compte à votre adresse électronique professionnelle.",
-            StatusCodes.Status403Forbidden)).AllowAnonymous();
+        pages.MapPost(Code, CodeAsync).AllowAnonymous().RequireRateLimiting(RateLimits.Secrets);
+        pages.MapGet(Refused, (Delegate)ShowRefusedAsync).AllowAnonymous();
         pages.MapPost(SignOut, SignOutAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapGet(Password, ShowPasswordAsync).RequireAuthorization(Rules.SignedIn);
-        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn).RequireRateLimiting(RateLimits.SignIn);
+        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn).RequireRateLimiting(RateLimits.Secrets);
         pages.MapGet(Authenticator, ShowAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapPost(Authenticator, SetUpAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         if (app.Services.GetRequiredService<SignInSettings>().Oidc is not null) pages.MapGet(Provider, (Delegate)ToProviderAsync).AllowAnonymous();
@@ -71,6 +74,13 @@ internal static class SignInPages
         _ => null,
     };
 
+    /// <summary>Whether a request is for one of these pages, which a person sees.</summary>
+    public static bool Are(HttpRequest request) => request.Path.StartsWithSegments("/compte", StringComparison.Ordinal);
+
+    /// <summary>The page that says that there were too many tries.</summary>
+    public static RazorComponentResult TooOften(HttpContext context, int seconds) => Notice(
+        context, "Trop de tentatives", $"Il y a eu trop de tentatives en peu de temps. Réessayez dans {French.Count(seconds, "seconde", "secondes")}.", StatusCodes.Status429TooManyRequests);
+
     // A form that is not of this hub's own pages, or of a session that ended meanwhile.
     private static async ValueTask<object?> OfThisSiteAsync(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
     {
@@ -81,7 +91,7 @@ internal static class SignInPages
     }
 
     private static async Task<IResult> SignInAsync(
-        HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit)
+        HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit, TimeProvider clock)
     {
         if (!options.TakesPasswords) return ToSignIn(context);
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
@@ -106,6 +116,13 @@ internal static class SignInPages
             if (account is not null && right && tries is not null) await lockout.TakeBackAsync(account.Id, context.RequestAborted);
             if (account is not null && !right) await NoteFailureAsync(context, audit, account, tries);
             return Shown(context, new SignInModel(email, "Adresse ou mot de passe incorrect. Après cinq essais manqués, un compte reste fermé quinze minutes."), StatusCodes.Status401Unauthorized);
+        }
+
+        if (account.MustChangePassword && account.TemporaryUntil < clock.GetUtcNow())
+        {
+            await lockout.TakeBackAsync(account.Id, context.RequestAborted);
+            await audit.AppendAsync(new(account.Id, "access.sign-in-failed", account.Id, "the temporary password is over"), context.RequestAborted);
+            return Shown(context, new SignInModel(email, "Ce mot de passe provisoire n’est plus valable : il l’était sept jours. L’administrateur du hub peut vous en donner un nouveau."), StatusCodes.Status401Unauthorized);
         }
 
         if (account.TwoFactorEnabled)
@@ -153,8 +170,18 @@ internal static class SignInPages
         return TypedResults.LocalRedirect(SignIn);
     }
 
+    // Who has a session leaves it here; whoever a provider vouches for, but is not known, has none, and comes again as somebody else.
+    private static async Task<IResult> ShowRefusedAsync(HttpContext context)
+    {
+        var session = await context.AuthenticateAsync(Sessions.Scheme);
+        // The form is the session's own.
+        if (session.Principal is { } user) context.User = user;
+        return Page<RefusedPage>(context, StatusCodes.Status403Forbidden, (nameof(RefusedPage.HasSession), session.Succeeded));
+    }
+
     private static async Task<IResult> ToProviderAsync(HttpContext context) => await OpenIdConnect.IsThereAsync(context)
-        ? TypedResults.Challenge(new AuthenticationProperties { RedirectUri = Back(context) }, [OpenIdConnect.Scheme])
+        ? TypedResults.Challenge(
+            new OpenIdConnectChallengeProperties { RedirectUri = Back(context), Prompt = context.Request.Query.ContainsKey(Another) ? OpenIdConnectPrompt.Login : null }, [OpenIdConnect.Scheme])
         : Notice(context, "Connexion impossible", "Le fournisseur d’identité ne répond pas. Réessayez dans quelques minutes.", StatusCodes.Status503ServiceUnavailable);
 
     private static async Task<IResult> ShowPasswordAsync(HttpContext context, Sessions sessions) => await OwnAsync(context, sessions) is { } account
