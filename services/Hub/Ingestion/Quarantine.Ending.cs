@@ -1,6 +1,7 @@
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Bus;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
 using Npgsql;
 
 namespace Intercommunalite.Hub.Ingestion;
@@ -114,6 +115,9 @@ internal sealed partial class Quarantine
     {
         await using var connection = await _database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        // Before anything is read: else a person who is being erased would be stored anew.
+        await Forgetting.HoldAsync(connection, cancellation);
+        if (await Forgetting.IsErasingAsync(connection, cancellation)) throw new ErasureUnderWayException();
         var kept = await LockAsync(connection, ids, cancellation);
         var known = await Journals.KnownAsync(connection, [.. kept.Select(row => row.Event)], cancellation);
         var keys = kept.ToDictionary(row => row.Id, row => row.Key);
