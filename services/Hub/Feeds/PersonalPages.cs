@@ -32,7 +32,7 @@ internal sealed class PersonalPages(NpgsqlDataSource database, PersonalDataStore
         var now = time.GetUtcNow();
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        var (epoch, _) = await Forgetting.HoldAsync(connection, cancellation);
+        var epoch = await Forgetting.HoldAsync(connection, cancellation);
         var rows = await PersonalDataStore.RowsAsync(connection, "event_id = ANY($1) AND keep_until > $2", cancellation, events.Keys.ToArray(), now.ToUniversalTime());
         // Of whom nothing is allowed, nothing is decrypted.
         var parts = await store.OpenAsync([.. rows.Where(row => agreement.AllowsPart(row.Type, row.Path))], cancellation);

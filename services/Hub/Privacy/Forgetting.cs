@@ -44,7 +44,7 @@ internal sealed partial class Forgetting(
     {
         await using var batch = new NpgsqlBatch(connection)
         {
-            BatchCommands = { new($"SELECT pg_advisory_xact_lock_shared({Lock})"), new("SELECT coalesce((SELECT number FROM privacy.epoch), 0)") },
+            BatchCommands = { new($"SELECT pg_advisory_xact_lock_shared({Lock})"), new($"SELECT {Epoch}") },
         };
         await using var reader = await batch.ExecuteReaderAsync(cancellation);
         await reader.NextResultAsync(cancellation);
