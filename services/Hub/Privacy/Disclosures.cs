@@ -17,15 +17,15 @@ internal sealed record Disclosure(Guid Person, Guid EventId, string Recipient, s
 /// </summary>
 internal sealed class Disclosures(NpgsqlDataSource database)
 {
-    /// <summary>Notes disclosures; to be done before the data leaves, so that none is missing.</summary>
-    public async Task RecordAsync(IReadOnlyCollection<Disclosure> disclosures, CancellationToken cancellation)
+    /// <summary>Notes disclosures in the transaction that a connection is in; to be done before the data leaves, so that none is missing.</summary>
+    public static async Task RecordAsync(NpgsqlConnection connection, IReadOnlyCollection<Disclosure> disclosures, CancellationToken cancellation)
     {
         if (disclosures.Count == 0) return;
-        await using var command = database.CreateCommand("""
+        await using var command = new NpgsqlCommand("""
             INSERT INTO privacy.disclosure (person, event_id, recipient, agreement, at)
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS given (person, event_id, recipient, agreement, at)
             ORDER BY 1, 2, 3, 4 ON CONFLICT DO NOTHING
-            """);
+            """, connection);
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.Person).ToArray() });
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.EventId).ToArray() });
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.Recipient).ToArray() });

@@ -20,6 +20,12 @@ internal sealed partial class Forgetting(
     NpgsqlDataSource database, KeyVault vault, QuarantinedPersons quarantined, IKeyWrapping wrapping, AuditLog audit, StoreSchema schema, TimeProvider clock,
     ILogger<Forgetting> logger) : BackgroundService
 {
+    /// <summary>PostgreSQL notification that somebody was forgotten.</summary>
+    public const string Channel = "persons_forgotten";
+
+    /// <summary>SQL of a number that changes whenever somebody is forgotten.</summary>
+    public const string Epoch = "coalesce((SELECT number FROM privacy.epoch), 0)";
+
     private const int Page = 2_000;
     private const int RoundsBetweenReconciliations = 20;
 
@@ -38,7 +44,7 @@ internal sealed partial class Forgetting(
     {
         await using var batch = new NpgsqlBatch(connection)
         {
-            BatchCommands = { new($"SELECT pg_advisory_xact_lock_shared({Lock})"), new("SELECT coalesce((SELECT number FROM privacy.epoch), 0)") },
+            BatchCommands = { new($"SELECT pg_advisory_xact_lock_shared({Lock})"), new($"SELECT {Epoch}") },
         };
         await using var reader = await batch.ExecuteReaderAsync(cancellation);
         await reader.NextResultAsync(cancellation);
@@ -94,6 +100,7 @@ internal sealed partial class Forgetting(
         register.Parameters.Add(new() { Value = clock.GetUtcNow() });
         batch.BatchCommands.Add(delete);
         batch.BatchCommands.Add(register);
+        batch.BatchCommands.Add(new($"NOTIFY {Channel}"));
         batch.BatchCommands.Add(new("INSERT INTO privacy.epoch (one, number) VALUES (true, 1) ON CONFLICT (one) DO UPDATE SET number = privacy.epoch.number + 1"));
         return (int)(await batch.ExecuteScalarAsync(cancellation))!;
     }

@@ -231,7 +231,8 @@ public sealed class ErasureTests : IAsyncLifetime
         var invoice = Event(Invoice(s_zoe), "1");
         await _hub.ArriveAsync(invoice);
         var (rights, disclosures, zoe) = (_hub.Services.GetRequiredService<Rights>(), _hub.Services.GetRequiredService<Disclosures>(), (await FindAsync(_hub, s_zoe))!.Value);
-        await disclosures.RecordAsync([new(zoe, invoice.EventId, "caf-35", "a", Now), new(zoe, Guid.NewGuid(), "msa-35", "b", Now)], CancellationToken.None);
+        await using (var connection = await _hub.Database.OpenConnectionAsync())
+            await Disclosures.RecordAsync(connection, [new(zoe, invoice.EventId, "caf-35", "a", Now), new(zoe, Guid.NewGuid(), "msa-35", "b", Now)], CancellationToken.None);
         await rights.HoldAsync(zoe, "dpo", "court case", CancellationToken.None);
         await Assert.ThrowsAsync<LegalHoldException>(RectifyAsync);
         await rights.ReleaseAsync(zoe, "dpo", CancellationToken.None);
