@@ -7,7 +7,9 @@ using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Testing;
 using Npgsql;
 
-[assembly: Xunit.CollectionBehavior(DisableTestParallelization = true)]
+// The tests of faults, one after the other, and beside them all others: whichever wait leave the processors to those that work.
+[assembly: Xunit.CollectionBehavior(MaxParallelThreads = 2)]
+[assembly: Xunit.TestCollectionOrderer("Intercommunalite.EndToEnd.Tests.LongestFirst", "Intercommunalite.EndToEnd")]
 
 namespace Intercommunalite.EndToEnd.Tests;
 

@@ -26,10 +26,15 @@ public sealed partial class MarkerTests
     private static readonly CommuneCode s_combourg = CommuneCode.Parse(Some.Combourg);
     private static int s_markers;
 
+    // Wherever it begins among the groups of three bytes; without the characters that its neighbours have a part in.
+    private static readonly string[] s_inBase64 =
+        [.. Enumerable.Range(0, 3).Select(before => Convert.ToBase64String([.. new byte[before], .. Encoding.UTF8.GetBytes(Mark)]).TrimEnd('=')[((before * 8 + 5) / 6)..(((before + Mark.Length) * 8) / 6)])];
+
     [Fact]
     public async Task Given_markers_in_all_personal_data_When_it_went_through_the_hub_Then_no_table_key_log_queue_or_answer_shows_one()
     {
-        await using var deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique, [Some.Combourg])).StartAsync();
+        await using var collector = await Collector.StartAsync();
+        await using var deployment = await (await Deployment.CreateAsync(collector.Settings, Some.BretagneRomantique, [Some.Combourg])).StartAsync();
         var types = Catalogue.All.Where(type => type.Personal is not null).ToList();
         var events = Facts().Select((data, index) => CloudEvent.Create(data, $"{index}", new EventSource(s_combourg, "test"), $"subject/{index}", s_time)).ToList();
         Assert.Equal(types.Select(type => type.Name).Order(), events.Select(one => one.Type).Distinct().Order());
@@ -59,6 +64,10 @@ public sealed partial class MarkerTests
         NoMarker("the hub's database", await Dump.OfAsync(deployment.Database.ConnectionString));
         NoMarker("the keys' database", await Dump.OfAsync(deployment.Database.KeysConnectionString));
         Assert.All(deployment.Connectors.Append(deployment.Hub), service => NoMarker(service.Name, ReadShared(service.LogFile)));
+        // The span of the last event's append, and a measurement after it: what had to be exported, was.
+        await Eventually.Is(() => collector.Everything, exported => exported.Contains("journal append", StringComparison.Ordinal) && exported.Contains("hub.quarantine.kept", StringComparison.Ordinal));
+        NoMarker("traces and metrics", collector.Everything);
+        foreach (var log in await ServerLogsAsync(deployment)) NoMarker(log, ReadShared(log));
         // No queue of faults or dead letters, and nothing left in the two that there are.
         await Eventually.Equal("commune-35085 0, hub-ingestion 0", async () => string.Join(", ", await deployment.VirtualHost.QueuesAsync()), TimeSpan.FromMinutes(1));
 
@@ -119,6 +128,15 @@ public sealed partial class MarkerTests
     {
         Assert.False(text.Contains(Mark, StringComparison.OrdinalIgnoreCase), $"a marker in {where}");
         Assert.False(text.Contains(Convert.ToHexString(Encoding.UTF8.GetBytes(Mark)), StringComparison.OrdinalIgnoreCase), $"a marker in {where}, in hexadecimal");
+        Assert.All(s_inBase64, mark => Assert.False(text.Contains(mark, StringComparison.Ordinal), $"a marker in {where}, in Base64"));
+    }
+
+    // The servers' own, where they are on this machine as deploy/servers makes them.
+    private static async Task<IReadOnlyList<string>> ServerLogsAsync(Deployment deployment)
+    {
+        var data = (string)(await deployment.Database.ScalarAsync("SELECT current_setting('data_directory')"))!;
+        string[] logs = [$"{Path.GetDirectoryName(data)}.log", .. await deployment.VirtualHost.LogFilesAsync()];
+        return [.. logs.Where(File.Exists)];
     }
 
     private static string ReadShared(string path)

@@ -130,6 +130,11 @@ public sealed class TestVirtualHost : IAsyncDisposable
     public async Task<IReadOnlyList<string>> QueuesAsync(CancellationToken cancellationToken = default) =>
         [.. (await management.GetFromJsonAsync<Counted[]>($"api/queues/{Uri.EscapeDataString(Name)}", cancellationToken) ?? []).Select(queue => $"{queue.Name} {queue.Messages}").Order()];
 
+    /// <summary>Where the server writes its log, as it names the files on its machine.</summary>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async Task<IReadOnlyList<string>> LogFilesAsync(CancellationToken cancellationToken = default) =>
+        [.. (await management.GetFromJsonAsync<Node[]>("api/nodes", cancellationToken) ?? []).SelectMany(node => node.LogFiles)];
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -165,6 +170,8 @@ public sealed class TestVirtualHost : IAsyncDisposable
     private sealed record Named(string Name);
 
     private sealed record Counted(string Name, long? Messages);
+
+    private sealed record Node([property: System.Text.Json.Serialization.JsonPropertyName("log_files")] string[] LogFiles);
 
     private sealed record Routed([property: System.Text.Json.Serialization.JsonPropertyName("routed")] bool IsRouted);
 }

@@ -15,14 +15,15 @@ internal static class Agreements
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private sealed record Summary(
-        string Id, string State, bool InForce, string Title, string Partner, int? Version, int? PendingVersion, DateOnly From, DateOnly? To, bool PersonalData);
+        string Id, string State, bool InForce, string Title, string Partner, int? Version, int? NextVersion, int? PendingVersion, DateOnly From, DateOnly? To, bool PersonalData);
 
     private sealed record All(IReadOnlyList<Summary> Items);
 
     private sealed record Version(int Number, JsonElement Terms, DateTimeOffset DraftedAt, DateTimeOffset? ActivatedAt);
 
     private sealed record Agreement(
-        string Id, string State, bool InForce, long Revision, int? Version, int? PendingVersion, JsonElement Terms, IReadOnlyList<Version> Versions, IReadOnlyList<JsonElement>? Acts);
+        string Id, string State, bool InForce, long Revision, int? Version, int? NextVersion, int? PendingVersion, JsonElement Terms, IReadOnlyList<Version> Versions,
+        IReadOnlyList<JsonElement>? Acts);
 
     public static Command Command(CommonOptions common, Terminal terminal) => new("agreements", "What partners may get: agreements (conventions).")
     {
@@ -30,7 +31,7 @@ internal static class Agreements
         Show(common, terminal),
         Versions(common, terminal),
         Draft(common, terminal),
-        Acting(common, terminal, "activate", "activation", "Puts the version drafted last into force.", withVersion: true),
+        Acting(common, terminal, "activate", "activation", "Puts the version drafted last into force, from its first day on.", withVersion: true),
         Acting(common, terminal, "suspend", "suspension", "Suspends it: its feeds end within a second."),
         Acting(common, terminal, "resume", "resumption", "Puts it into force again."),
         Acting(common, terminal, "end", "end", "Ends it for good: its feeds end within a second."),
@@ -170,6 +171,7 @@ internal static class Agreements
 
     private static void Tell(Agreement agreement, Terminal terminal) => terminal.Write(
         Invariant($"{agreement.Id}: {agreement.State}{(agreement.Version is { } version ? Invariant($", version {version}") : "")}{(agreement.InForce ? ", in force today" : "")}")
+        + (agreement.NextVersion is { } next ? Invariant($"; version {next} takes its place on {agreement.Versions.Single(one => one.Number == next).Terms.GetProperty("from")}") : "")
         + (agreement.PendingVersion is { } pending ? Invariant($"; version {pending} waits to be activated") : ""));
 
     private static Argument<string> Id() => new("ID") { Description = "Its id, as 'agreements list' shows it." };

@@ -181,17 +181,27 @@ internal sealed class KnownActs : IDisposable
     {
         var path = Path.Combine(directory, "known-acts.key");
         if (File.Exists(path) && File.ReadAllBytes(path) is { Length: KeyLength } kept) return kept;
+        // Of two imports at once one makes it, and the other one takes that.
+        var mine = $"{path}.{Guid.NewGuid():N}";
         var key = RandomNumberGenerator.GetBytes(KeyLength);
         var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows()) options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using (var file = new FileStream($"{path}.new", options))
+        using (var file = new FileStream(mine, options))
         {
             file.Write(key);
             file.Flush(flushToDisk: true);
         }
 
-        File.Move($"{path}.new", path, overwrite: true);
-        return key;
+        try
+        {
+            File.Move(mine, path);
+            return key;
+        }
+        catch (IOException) when (File.Exists(path))
+        {
+            File.Delete(mine);
+            return File.ReadAllBytes(path);
+        }
     }
 
     // A register from before had hashes without a key and acts without an end: theirs begins today.

@@ -12,7 +12,7 @@ namespace Intercommunalite.Hub.Access;
 /// Who may come in: clients (OpenIddict), accounts (ASP.NET Core Identity), and the keys that protect cookies, so that every node reads
 /// those of the others. Schema <c>access</c> of the hub's database.
 /// </summary>
-internal sealed class AccessDatabase(DbContextOptions<AccessDatabase> options) : IdentityUserContext<Account>(options), IDataProtectionKeyContext
+internal sealed class AccessDatabase(DbContextOptions<AccessDatabase> options) : IdentityUserContext<Account>(options)
 {
     /// <summary>Name of the schema.</summary>
     public const string Schema = "access";
@@ -28,7 +28,7 @@ internal sealed class AccessDatabase(DbContextOptions<AccessDatabase> options) :
         return (bool)(await applied.ExecuteScalarAsync(cancellation))!;
     }
 
-    /// <inheritdoc/>
+    /// <summary>Here for the migrations, which make the table: <see cref="SignIn.KeyRing"/> reads and writes it without the model.</summary>
     public DbSet<DataProtectionKey> DataProtectionKeys => Set<DataProtectionKey>();
 
     protected override void OnModelCreating(ModelBuilder builder)

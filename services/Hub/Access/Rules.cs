@@ -27,6 +27,9 @@ internal static class Rules
     /// <summary>Running the hub: administrators.</summary>
     public const string Administer = "administer";
 
+    /// <summary>Discarding what is in quarantine: administrators, and the DPO when it names somebody who is to be erased.</summary>
+    public const string Discard = "discard";
+
     /// <summary>Rights of people: the DPO alone.</summary>
     public const string ProtectData = "protect-data";
 
@@ -60,6 +63,7 @@ internal static class Rules
         (WatchIngestion, [Roles.Connector, Roles.EpciAgent, Roles.Administrator]),
         (PublishOpenData, [Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator]),
         (Administer, [Roles.Administrator]),
+        (Discard, [Roles.Administrator, Roles.DataProtectionOfficer]),
         (ProtectData, [Roles.DataProtectionOfficer]),
         (Audit, [Roles.DataProtectionOfficer, Roles.Administrator]),
         (ReadFeed, [Roles.Partner, Roles.Administrator]),

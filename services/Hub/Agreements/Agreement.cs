@@ -9,7 +9,7 @@ internal abstract record AgreementEvent(string By, DateTimeOffset At, string? Wh
 /// <summary>Terms were drafted: the first ones, or others that are to replace those before.</summary>
 internal sealed record AgreementDrafted(int Version, AgreementTerms Terms, string By, DateTimeOffset At, string? Why = null) : AgreementEvent(By, At, Why);
 
-/// <summary>A version was put into force, in place of the one before; what was suspended is so no longer.</summary>
+/// <summary>A version was put into force: from its first day on it stands in place of those before. What was suspended is so no longer.</summary>
 internal sealed record AgreementActivated(int Version, string By, DateTimeOffset At, string? Why = null) : AgreementEvent(By, At, Why);
 
 /// <summary>It allows nothing until it is resumed.</summary>
@@ -48,14 +48,15 @@ internal sealed record AgreementVersion(int Number, AgreementTerms Terms, DateTi
 /// <param name="Id">Its id.</param>
 /// <param name="Revision">Number of its events.</param>
 /// <param name="Versions">Its terms, every version.</param>
-/// <param name="Current">Number of the version last put into force; null when none was.</param>
+/// <param name="Current">Number of the version last put into force; null when none was. Until its first day, one before goes on: see <see cref="On"/>.</param>
+/// <param name="Oldest">Number of the first version that may still hold: what was suspended when the next one was put into force does so no more.</param>
 /// <param name="Said">Its state, but for the last day: see <see cref="StateOn"/>.</param>
 /// <param name="Events">What happened to it.</param>
 internal sealed record Agreement(
-    string Id, long Revision, IReadOnlyList<AgreementVersion> Versions, int? Current, AgreementState Said, IReadOnlyList<AgreementEvent> Events)
+    string Id, long Revision, IReadOnlyList<AgreementVersion> Versions, int? Current, int Oldest, AgreementState Said, IReadOnlyList<AgreementEvent> Events)
 {
-    /// <summary>The terms last put into force; null when none were.</summary>
-    public AgreementTerms? Terms => Current is { } number ? Versions[number - 1].Terms : null;
+    /// <summary>The version last put into force; null when none was.</summary>
+    public AgreementVersion? Newest => Current is { } number ? Versions[number - 1] : null;
 
     /// <summary>The version drafted last.</summary>
     public AgreementVersion Latest => Versions[^1];
@@ -63,17 +64,27 @@ internal sealed record Agreement(
     /// <summary>A version that was drafted and waits to be put into force, or null.</summary>
     public AgreementVersion? Pending => Said != AgreementState.Ended && Latest.Number != Current ? Latest : null;
 
-    /// <summary>Its state on a day: once its last day has passed, it has ended by itself.</summary>
-    public AgreementState StateOn(DateOnly day) => Terms?.To < day ? AgreementState.Ended : Said;
+    /// <summary>
+    /// The version that holds on a day: of those put into force, the last one whose first day has come; before the first day of all,
+    /// the newest. Null when none was put into force.
+    /// </summary>
+    public AgreementVersion? On(DateOnly day) =>
+        Versions.LastOrDefault(version => version.ActivatedAt is not null && version.Number >= Oldest && version.Terms.From <= day) ?? Newest;
 
-    /// <summary>Whether it allows what its terms say on a day.</summary>
-    public bool IsInForceOn(DateOnly day) => StateOn(day) == AgreementState.Active && Terms!.From <= day;
+    /// <summary>The newest version, when another one holds on a day until its first day comes; or null.</summary>
+    public AgreementVersion? NextAfter(DateOnly day) => StateOn(day) == AgreementState.Active && On(day) != Newest ? Newest : null;
+
+    /// <summary>Its state on a day: once the last day of its newest version has passed, it has ended by itself.</summary>
+    public AgreementState StateOn(DateOnly day) => Newest?.Terms.To < day ? AgreementState.Ended : Said;
+
+    /// <summary>Whether it allows something on a day: what the terms of that day say.</summary>
+    public bool IsInForceOn(DateOnly day) => StateOn(day) == AgreementState.Active && On(day)!.Terms is var terms && terms.From <= day && !(terms.To < day);
 
     /// <summary>The agreement that its events tell of, in their order; null when there are none.</summary>
     public static Agreement? Of(string id, IEnumerable<AgreementEvent> events)
     {
         Agreement? agreement = null;
-        foreach (var happened in events) agreement = (agreement ?? new(id, 0, [], null, AgreementState.Draft, [])).After(happened);
+        foreach (var happened in events) agreement = (agreement ?? new(id, 0, [], null, 1, AgreementState.Draft, [])).After(happened);
         return agreement;
     }
 
@@ -89,6 +100,7 @@ internal sealed record Agreement(
             AgreementActivated activated => next with
             {
                 Current = activated.Version,
+                Oldest = Said == AgreementState.Suspended ? activated.Version : Oldest,
                 Said = AgreementState.Active,
                 Versions = [.. Versions.Select(version => version.Number == activated.Version ? version with { ActivatedAt = activated.At } : version)],
             },

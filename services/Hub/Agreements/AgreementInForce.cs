@@ -3,17 +3,19 @@ using Intercommunalite.Contracts;
 
 namespace Intercommunalite.Hub.Agreements;
 
-/// <summary>An agreement that allows something, made ready to be asked for every event.</summary>
+/// <summary>A version of an agreement that allows something, made ready to be asked for every event.</summary>
 internal sealed class AgreementInForce
 {
     private readonly Agreement _agreement;
+    private readonly AgreementVersion _version;
     private readonly FrozenDictionary<string, Shared> _types;
 
     /// <summary>Makes it ready.</summary>
-    /// <param name="agreement">One that was put into force.</param>
-    public AgreementInForce(Agreement agreement)
+    /// <param name="agreement">The agreement.</param>
+    /// <param name="version">A version of it that was put into force.</param>
+    public AgreementInForce(Agreement agreement, AgreementVersion version)
     {
-        _agreement = agreement;
+        (_agreement, _version) = (agreement, version);
         _types = Terms.Events.SelectMany(shared => shared.EventTypes().Select(type => (type, shared)))
             // The catalogue may have got a type since that falls under two entries: nobody has said which of them holds for it.
             .GroupBy(pair => pair.type, pair => pair.shared).Where(entries => entries.Count() == 1)
@@ -25,11 +27,11 @@ internal sealed class AgreementInForce
     /// <summary>Its id.</summary>
     public string Id => _agreement.Id;
 
-    /// <summary>Its version in force.</summary>
-    public int Version => _agreement.Current!.Value;
+    /// <summary>The version.</summary>
+    public int Version => _version.Number;
 
-    /// <summary>Its terms in force.</summary>
-    public AgreementTerms Terms => _agreement.Terms!;
+    /// <summary>Its terms.</summary>
+    public AgreementTerms Terms => _version.Terms;
 
     /// <summary>Names of the types of events that it allows.</summary>
     public IReadOnlyList<string> Types => _types.Keys;
@@ -40,8 +42,8 @@ internal sealed class AgreementInForce
     /// <summary>Whether it allows any personal data.</summary>
     public bool HasPersonalData { get; }
 
-    /// <summary>Whether it allows what it says on a day.</summary>
-    public bool IsInForceOn(DateOnly day) => _agreement.IsInForceOn(day);
+    /// <summary>Whether it allows what it says on a day, and no other version does.</summary>
+    public bool IsInForceOn(DateOnly day) => _agreement.IsInForceOn(day) && _agreement.On(day) == _version;
 
     /// <summary>What it allows of an event's data.</summary>
     /// <exception cref="KeyNotFoundException">It allows nothing of that type: the event must not have got here.</exception>

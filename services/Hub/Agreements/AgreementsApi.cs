@@ -29,7 +29,7 @@ internal static class AgreementsApi
             .WithName("DraftAgreement").WithSummary("Drafts an agreement; without an id it gets one");
         agreements.MapPut("{id}", PutAsync).RequireAuthorization(Rules.ManageAgreements)
             .WithName("RedraftAgreement").WithSummary("Drafts a new version; the one in force stays so until the new one is activated. Needs If-Match");
-        Act("activation", "ActivateAgreement", "Puts the version drafted last into force, in place of the one before", (agreement, request, act) => Decide.Activate(agreement, request.Version, act));
+        Act("activation", "ActivateAgreement", "Puts the version drafted last into force; from its first day on it stands in place of the one before", (agreement, request, act) => Decide.Activate(agreement, request.Version, act));
         Act("suspension", "SuspendAgreement", "Suspends it: its feeds end within a second", (agreement, _, act) => Decide.Suspend(agreement, act));
         Act("resumption", "ResumeAgreement", "Puts it into force again", (agreement, _, act) => Decide.Resume(agreement, act));
         Act("end", "EndAgreement", "Ends it for good: its feeds end within a second", (agreement, _, act) => Decide.End(agreement, act));
@@ -47,7 +47,7 @@ internal static class AgreementsApi
         var day = clock.DayOf(time ?? clock.Now);
         if (time is { } then) all = [.. all.Select(agreement => agreement.AsOf(then)).OfType<Agreement>().Where(agreement => agreement.IsInForceOn(day))];
         var caller = Caller.Of(context.User);
-        return TypedResults.Json(new { items = all.Where(agreement => MayRead(caller, agreement)).Select(agreement => AgreementSummary.Of(agreement, day)) }, ContractJson.Options);
+        return TypedResults.Json(new { items = all.Where(agreement => MayRead(caller, agreement, day)).Select(agreement => AgreementSummary.Of(agreement, day)) }, ContractJson.Options);
     }
 
     private static async Task<IResult> ShowAsync(
@@ -56,9 +56,9 @@ internal static class AgreementsApi
         if (!TryTime(asOf, out var time)) return Unclear("asOf");
         var agreement = await store.FindAsync(id, context.RequestAborted);
         if (time is { } then) agreement = agreement?.AsOf(then);
-        var caller = Caller.Of(context.User);
-        if (agreement is null || !MayRead(caller, agreement)) return Unknown();
-        return Shown(context, agreement, clock.DayOf(time ?? clock.Now), isPartner: !MayReadAll(caller));
+        var (caller, day) = (Caller.Of(context.User), clock.DayOf(time ?? clock.Now));
+        if (agreement is null || !MayRead(caller, agreement, day)) return Unknown();
+        return Shown(context, agreement, day, isPartner: !MayReadAll(caller));
     }
 
     private static async Task<IResult> PostAsync(HttpContext context, AgreementStore store, Epci territory, TerritoryClock clock)
@@ -148,7 +148,8 @@ internal static class AgreementsApi
     private static bool MayReadAll(Caller caller) => caller.Is(Roles.Administrator, Roles.DataProtectionOfficer);
 
     // What was never put into force is not the partner's yet.
-    private static bool MayRead(Caller caller, Agreement agreement) => MayReadAll(caller) || agreement.Terms?.Partner.Clients.Contains(caller.Id) == true;
+    private static bool MayRead(Caller caller, Agreement agreement, DateOnly day) =>
+        MayReadAll(caller) || new[] { agreement.On(day), agreement.NextAfter(day) }.Any(version => version?.Terms.Partner.Clients.Contains(caller.Id) == true);
 
     private static bool TryTime(string? text, out DateTimeOffset? time)
     {
@@ -184,20 +185,22 @@ internal static class AgreementsApi
 /// <param name="InForce">Whether it allows something today (or on the day asked for).</param>
 /// <param name="Title">What it is called.</param>
 /// <param name="Partner">Who gets the data.</param>
-/// <param name="Version">The version put into force last.</param>
+/// <param name="Version">The version of the day: put into force last of those whose first day has come.</param>
+/// <param name="NextVersion">A version put into force whose first day is still to come.</param>
 /// <param name="PendingVersion">A version that waits to be put into force.</param>
 /// <param name="From">First day.</param>
 /// <param name="To">Last day.</param>
 /// <param name="PersonalData">Whether it allows personal data.</param>
 internal sealed record AgreementSummary(
-    string Id, AgreementState State, bool InForce, string Title, string Partner, int? Version, int? PendingVersion, DateOnly From, DateOnly? To, bool PersonalData)
+    string Id, AgreementState State, bool InForce, string Title, string Partner, int? Version, int? NextVersion, int? PendingVersion, DateOnly From, DateOnly? To,
+    bool PersonalData)
 {
     public static AgreementSummary Of(Agreement agreement, DateOnly day)
     {
-        var terms = agreement.Terms ?? agreement.Latest.Terms;
+        var terms = (agreement.On(day) ?? agreement.Latest).Terms;
         return new(
-            agreement.Id, agreement.StateOn(day), agreement.IsInForceOn(day), terms.Title, terms.Partner.Name, agreement.Current,
-            agreement.Pending?.Number, terms.From, terms.To, terms.Events.Any(shared => shared.Personal is not null));
+            agreement.Id, agreement.StateOn(day), agreement.IsInForceOn(day), terms.Title, terms.Partner.Name, agreement.On(day)?.Number,
+            agreement.NextAfter(day)?.Number, agreement.Pending?.Number, terms.From, terms.To, terms.Events.Any(shared => shared.Personal is not null));
     }
 }
 
@@ -206,17 +209,19 @@ internal sealed record AgreementSummary(
 /// <param name="State">Where it is in its life.</param>
 /// <param name="InForce">Whether it allows something today (or on the day asked for).</param>
 /// <param name="Revision">Number of its changes.</param>
-/// <param name="Version">The version put into force last.</param>
+/// <param name="Version">The version of the day: put into force last of those whose first day has come.</param>
+/// <param name="NextVersion">A version put into force whose first day is still to come.</param>
 /// <param name="PendingVersion">A version that waits to be put into force.</param>
-/// <param name="Terms">The terms put into force last, or else drafted last.</param>
+/// <param name="Terms">The terms of that version, or else those drafted last.</param>
 /// <param name="Versions">Every version.</param>
 /// <param name="Acts">Who did what, when and why; not told to the partner.</param>
 internal sealed record AgreementView(
-    string Id, AgreementState State, bool InForce, long Revision, int? Version, int? PendingVersion, AgreementTerms Terms, IEnumerable<AgreementVersion> Versions, IEnumerable<ActView>? Acts)
+    string Id, AgreementState State, bool InForce, long Revision, int? Version, int? NextVersion, int? PendingVersion, AgreementTerms Terms,
+    IEnumerable<AgreementVersion> Versions, IEnumerable<ActView>? Acts)
 {
     public static AgreementView Of(Agreement agreement, DateOnly day, bool isPartner) => new(
-        agreement.Id, agreement.StateOn(day), agreement.IsInForceOn(day), agreement.Revision, agreement.Current, isPartner ? null : agreement.Pending?.Number,
-        agreement.Terms ?? agreement.Latest.Terms,
+        agreement.Id, agreement.StateOn(day), agreement.IsInForceOn(day), agreement.Revision, agreement.On(day)?.Number, agreement.NextAfter(day)?.Number,
+        isPartner ? null : agreement.Pending?.Number, (agreement.On(day) ?? agreement.Latest).Terms,
         isPartner ? agreement.Versions.Where(version => version.ActivatedAt is not null) : agreement.Versions,
         isPartner ? null : agreement.Events.Select(ActView.Of));
 }

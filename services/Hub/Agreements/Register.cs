@@ -40,7 +40,7 @@ public sealed record Register(
     /// <summary>Makes the register of a day.</summary>
     internal static Register Of(Epci territory, string? contact, string? officer, DateOnly on, IReadOnlyCollection<Agreement> agreements)
     {
-        var shown = agreements.Where(agreement => agreement.Terms is not null).ToList();
+        var shown = agreements.Where(agreement => agreement.Newest is not null).ToList();
         return new(
             territory.Name, territory.Siren, contact, officer, on,
             [.. Catalogue.All.GroupBy(type => type.Domain).Select(domain => Activity.Of(domain.Key, [.. domain], shown, on)), Activity.Access],
@@ -102,7 +102,7 @@ public sealed record Activity(string Name, string Purpose, string LegalGround, I
                     type.Personal is { } retention ? $"{retention.Months} mois à compter de l’événement" : "pas de données personnelles")),
             ],
             [
-                .. agreements.Where(agreement => agreement.IsInForceOn(on) && agreement.Terms!.Events.SelectMany(shared => shared.EventTypes()).Any(type => names.Contains(type.Name)))
+                .. agreements.Where(agreement => agreement.IsInForceOn(on) && agreement.On(on)!.Terms.Events.SelectMany(shared => shared.EventTypes()).Any(type => names.Contains(type.Name)))
                     .Select(agreement => agreement.Id),
             ]);
     }
@@ -140,7 +140,7 @@ public sealed record Recipient(
 
     internal static Recipient Of(Agreement agreement, Epci territory, DateOnly on)
     {
-        var terms = agreement.Terms!;
+        var terms = agreement.On(on)!.Terms;
         return new(
             agreement.Id, terms.Title, agreement.StateOn(on), terms.Partner.Name, terms.Partner.Contact, terms.Purpose, terms.LegalGround, terms.From, terms.To, terms.Deliberation,
             terms.Communes.Contains(AgreementTerms.AllCommunes)

@@ -34,11 +34,14 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider clock)
     public static string Genesis { get; } = new('0', 64);
 
     /// <summary>Adds an entry.</summary>
-    public async Task AppendAsync(AuditEntry entry, CancellationToken cancellation)
+    public Task AppendAsync(AuditEntry entry, CancellationToken cancellation) => AppendAllAsync([entry], cancellation);
+
+    /// <summary>Adds entries, all or none of them.</summary>
+    public async Task AppendAllAsync(IReadOnlyList<AuditEntry> entries, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await AppendAsync(connection, entry, cancellation);
+        foreach (var entry in entries) await AppendAsync(connection, entry, cancellation);
         await transaction.CommitAsync(cancellation);
     }
 

@@ -1,3 +1,4 @@
+using System.Threading.RateLimiting;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.ServiceDefaults;
 
@@ -6,9 +7,17 @@ namespace Intercommunalite.Hub.Feeds;
 /// <summary>Registers the feeds: gRPC on a port of its own, HTTP/2 only, with health and reflection.</summary>
 internal static class Configuration
 {
+    private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(30);
+
     public static WebApplicationBuilder AddFeeds(this WebApplicationBuilder builder)
     {
+        var options = builder.Configuration.GetSection("Feed").Get<FeedOptions>() ?? new FeedOptions();
+        builder.Services.AddSingleton(options);
         builder.Services.AddSingleton<PersonalPages>();
+        builder.Services.AddSingleton(PartitionedRateLimiter.Create<string, string>(client => RateLimitPartition.GetConcurrencyLimiter(
+            client, _ => new ConcurrencyLimiterOptions { PermitLimit = options.StreamsPerClient, QueueLimit = 0 })));
+        // A reader that went away without a word does not count for ever.
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.Http2.KeepAlivePingDelay = s_silence);
         builder.Services.AddGrpc();
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks(options => options.Services.Map("", check => check.Tags.Contains(Defaults.Ready)));

@@ -52,6 +52,12 @@ internal sealed class FeedAccess
     /// <summary>Done when what is allowed may have changed.</summary>
     public Task Changed => _inForce.Changed;
 
+    /// <summary>Whether nobody was forgotten since the epoch under which personal data was read.</summary>
+    public bool IsNobodyForgottenSince(long epoch) => _inForce.Epoch <= epoch;
+
+    /// <summary>Whether what was allowed a moment ago is known to be so still.</summary>
+    public bool IsKnown => _last is { Agreement: null } || _inForce.IsCurrent;
+
     /// <summary>What may be read now.</summary>
     /// <exception cref="RpcException">Nothing may: the status says why, and what to do.</exception>
     public async ValueTask<Allowed> NowAsync(CancellationToken cancellation)

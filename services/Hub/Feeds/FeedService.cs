@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Threading.RateLimiting;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
@@ -14,7 +15,9 @@ namespace Intercommunalite.Hub.Feeds;
 /// The feed of events over gRPC, in the order of the store, never beyond its high-water mark: of it, what the caller may have when each
 /// page is made.
 /// </summary>
-internal sealed class FeedService(NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights, PersonalPages personal) : Feed.FeedBase
+internal sealed class FeedService(
+    NpgsqlDataSource database, Positions positions, AgreementsInForce agreements, CurrentRights rights, PersonalPages personal, PartitionedRateLimiter<string> streams,
+    FeedOptions options) : Feed.FeedBase
 {
     private const int PageSize = 500;
     private const int MaxLimit = 1000;
@@ -28,7 +31,9 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         var access = Access(request.Agreement, request.Filter, context);
         await access.NowAsync(context.CancellationToken);
         await CheckAsync(after, context.CancellationToken);
-        var page = await PageAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        Page page;
+        do page = await PageAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
+        while (page.Changed.IsCompleted);
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
 
@@ -38,6 +43,9 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         var after = Position(request.Cursor);
         var access = Access(request.Agreement, request.Filter, context);
         await access.NowAsync(context.CancellationToken);
+        using var stream = streams.AttemptAcquire(access.Who);
+        if (!stream.IsAcquired)
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"{access.Who} has {options.StreamsPerClient} streams open here already, the most for one client (Feed__StreamsPerClient). End one of them first; one stream can carry all types and communes of an agreement."));
         await CheckAsync(after, context.CancellationToken);
         await using var watch = new Watch(access, context.GetHttpContext());
         bool? caughtUp = null;
@@ -46,16 +54,31 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
             while (true)
             {
                 var moved = positions.Moved;
-                var page = await PageAsync(after, access, PageSize, context.CancellationToken);
+                var making = PageAsync(after, access, PageSize, context.CancellationToken);
+                await watch.WaitAsync(making, context.CancellationToken);
+                var page = await making;
                 if (caughtUp == true && !page.CaughtUp)
-                    await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
-                foreach (var item in page.Events)
                 {
-                    watch.ThrowIfOver();
-                    await responseStream.WriteAsync(new SubscribeResponse { Event = item }, context.CancellationToken);
+                    await responseStream.WriteAsync(new SubscribeResponse { FellBehind = new FellBehind { Cursor = Cursor(after) } }, context.CancellationToken);
+                    caughtUp = false;
                 }
 
-                var lastSent = page.Events.Count > 0 ? Position(page.Events[^1].Cursor) : after;
+                var sent = 0;
+                for (; sent < page.Events.Count; sent++)
+                {
+                    watch.ThrowIfOver();
+                    // What was allowed when the page was made may be so no longer, or somebody in it was forgotten: the rest is read anew.
+                    if (page.Changed.IsCompleted || !access.IsKnown || (page.Epoch is { } epoch && !access.IsNobodyForgottenSince(epoch))) break;
+                    await responseStream.WriteAsync(new SubscribeResponse { Event = page.Events[sent] }, context.CancellationToken);
+                }
+
+                var lastSent = sent > 0 ? Position(page.Events[sent - 1].Cursor) : after;
+                if (sent < page.Events.Count)
+                {
+                    after = lastSent;
+                    continue;
+                }
+
                 if (page.Through > lastSent)
                     await responseStream.WriteAsync(new SubscribeResponse { Checkpoint = new Checkpoint { Cursor = Cursor(page.Through) } }, context.CancellationToken);
                 after = page.Through;
@@ -84,15 +107,19 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         if (after > high) throw new RpcException(new Status(StatusCode.OutOfRange, $"cursor: ahead of this feed, which ends at {high}. The hub was restored, or it is another one: read again from an earlier cursor."));
     }
 
-    /// <summary>Events after a position that are allowed, at most so many, and the position that was looked through.</summary>
-    private async Task<(List<Event> Events, long Through, bool CaughtUp)> PageAsync(long after, FeedAccess access, int limit, CancellationToken cancellation)
+    /// <summary>Events after a position that are allowed, at most so many.</summary>
+    private async Task<Page> PageAsync(long after, FeedAccess access, int limit, CancellationToken cancellation)
     {
+        // Before anything is looked up, so that no change is missed.
+        var changed = access.Changed;
         var allowed = await access.NowAsync(cancellation);
         var high = Math.Max(positions.HighWater, after);
-        var page = await EventsAsync(after, high, allowed, limit, cancellation);
-        if (allowed.Agreement is { HasPersonalData: true } agreement) await personal.AddAsync(page, access.Who, agreement, cancellation);
-        var through = page.Count == limit ? Position(page[^1].Event.Cursor) : high;
-        return ([.. page.Select(item => item.Event)], through, through >= high);
+        // A type that is rare is not looked for through the whole store at once: the cursor moves on all the same.
+        var end = Math.Min(high, after + options.PositionsPerPage);
+        var page = await EventsAsync(after, end, allowed, limit, cancellation);
+        var epoch = allowed.Agreement is { HasPersonalData: true } agreement ? await personal.AddAsync(page, access.Who, agreement, cancellation) : null;
+        var through = page.Count == limit ? Position(page[^1].Event.Cursor) : end;
+        return new([.. page.Select(item => item.Event)], through, through >= high, changed, epoch);
     }
 
     private async Task<List<(Guid Id, Event Event)>> EventsAsync(long after, long high, Allowed allowed, int limit, CancellationToken cancellation)
@@ -140,4 +167,12 @@ internal sealed class FeedService(NpgsqlDataSource database, Positions positions
         : throw Invalid("cursor: not one of this feed. Leave it empty to read from the beginning.");
 
     private static RpcException Invalid(string detail) => new(new Status(StatusCode.InvalidArgument, detail));
+
+    /// <summary>Events as they may be sent.</summary>
+    /// <param name="Events">The events.</param>
+    /// <param name="Through">The position that was looked through.</param>
+    /// <param name="CaughtUp">Whether that is the end for now.</param>
+    /// <param name="Changed">Done when what is allowed may be other than when they were read.</param>
+    /// <param name="Epoch">The epoch under which personal data among them was read; null when there is none.</param>
+    private sealed record Page(IReadOnlyList<Event> Events, long Through, bool CaughtUp, Task Changed, long? Epoch);
 }

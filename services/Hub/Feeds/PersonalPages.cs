@@ -6,28 +6,34 @@ using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.Privacy;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Feeds;
 
 /// <summary>Personal data on its way to a partner: read and decrypted for the page that is being made, and kept nowhere else.</summary>
-internal sealed class PersonalPages(PersonalDataStore store, Disclosures disclosures, AuditLog audit, TimeProvider time)
+internal sealed class PersonalPages(NpgsqlDataSource database, PersonalDataStore store, AuditLog audit, TimeProvider time)
 {
     private static readonly JsonSerializerOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>
     /// Adds to events what an agreement allows of their personal data. Whose data goes to whom is noted before it can be sent: when that
-    /// fails, nothing is.
+    /// fails, nothing is. Nobody is forgotten meanwhile: who is so before is not in it, and of who is so after it is known to whom the
+    /// data went.
     /// </summary>
     /// <param name="page">The events, each with its identity in the store.</param>
     /// <param name="who">The client that gets them.</param>
     /// <param name="agreement">The agreement.</param>
     /// <param name="cancellation">Gives up.</param>
-    public async Task AddAsync(IReadOnlyList<(Guid Id, Event Event)> page, string who, AgreementInForce agreement, CancellationToken cancellation)
+    /// <returns>The epoch of <see cref="Forgetting"/> of which the data is; null when there is none.</returns>
+    public async Task<long?> AddAsync(IReadOnlyList<(Guid Id, Event Event)> page, string who, AgreementInForce agreement, CancellationToken cancellation)
     {
         var events = page.Where(item => agreement.AllowsPersonalData(item.Event.Type)).ToDictionary(item => item.Id, item => item.Event);
-        if (events.Count == 0) return;
+        if (events.Count == 0) return null;
         var now = time.GetUtcNow();
-        var rows = await store.RowsAsync("event_id = ANY($1) AND keep_until > $2", cancellation, events.Keys.ToArray(), now.ToUniversalTime());
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var epoch = await Forgetting.HoldAsync(connection, cancellation);
+        var rows = await PersonalDataStore.RowsAsync(connection, "event_id = ANY($1) AND keep_until > $2", cancellation, events.Keys.ToArray(), now.ToUniversalTime());
         // Of whom nothing is allowed, nothing is decrypted.
         var parts = await store.OpenAsync([.. rows.Where(row => agreement.AllowsPart(row.Type, row.Path))], cancellation);
         var told = new List<Disclosure>();
@@ -42,11 +48,11 @@ internal sealed class PersonalPages(PersonalDataStore store, Disclosures disclos
             told.AddRange(ofEvent.Select(part => part.Person).Distinct().Select(person => new Disclosure(person, ofEvent.Key, who, agreement.Id, now)));
         }
 
-        if (sent.Count == 0) return;
-        await disclosures.RecordAsync(told, cancellation);
+        if (sent.Count == 0) return null;
+        await Disclosures.RecordAsync(connection, told, cancellation);
         var cursors = sent.Select(item => long.Parse(item.Cursor, CultureInfo.InvariantCulture)).ToList();
         await audit.AppendAsync(
-            new(who, "feed.personal-data-sent", agreement.Id, agreement.Terms.Purpose, new JsonObject
+            connection, new(who, "feed.personal-data-sent", agreement.Id, agreement.Terms.Purpose, new JsonObject
             {
                 ["version"] = agreement.Version,
                 ["events"] = sent.Count,
@@ -55,5 +61,7 @@ internal sealed class PersonalPages(PersonalDataStore store, Disclosures disclos
                 ["last"] = cursors.Max(),
             }),
             cancellation);
+        await transaction.CommitAsync(cancellation);
+        return epoch;
     }
 }

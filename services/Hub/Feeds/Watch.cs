@@ -8,7 +8,10 @@ namespace Intercommunalite.Hub.Feeds;
 /// </summary>
 internal sealed class Watch : IAsyncDisposable
 {
-    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(200);
+
+    // A database that says nothing is not waited for: what is not known to be allowed ends.
+    private static readonly TimeSpan s_answer = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(300);
 
     private readonly CancellationTokenSource _done = new();
@@ -48,7 +51,7 @@ internal sealed class Watch : IAsyncDisposable
             try
             {
                 var changed = access.Changed;
-                await access.NowAsync(_done.Token);
+                await access.NowAsync(_done.Token).AsTask().WaitAsync(s_answer, _done.Token);
                 await Task.WhenAny(changed, Task.Delay(s_look, _done.Token));
             }
             catch (OperationCanceledException) when (_done.IsCancellationRequested)

@@ -4,6 +4,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
 using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Intercommunalite.Hub.Ingestion;
@@ -29,11 +30,13 @@ internal static class QuarantineAdmin
         api.MapGet("admin/quarantine/{id:long}", ShowAsync)
             .RequireAuthorization(Rules.Administer).WithName("QuarantineItem").WithSummary("One of them; of its event, no value that may name a person");
         api.MapPost("admin/quarantine/{id:long}/retry", RetryAsync)
-            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry").WithName("RetryQuarantined").WithSummary("Checks an event again and stores it, after all that is in the store by now");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry").AddEndpointFilter(NotDuringErasureAsync).WithName("RetryQuarantined").WithSummary("Checks an event again and stores it, after all that is in the store by now");
         api.MapPost("admin/quarantine/retry", RetryAllAsync)
-            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry-all", ["reason", "commune"]).WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry-all", ["reason", "commune"]).AddEndpointFilter(NotDuringErasureAsync)
+            .WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
         api.MapPost("admin/quarantine/{id:long}/discard", DiscardAsync)
-            .RequireAuthorization(Rules.Administer).Audit("quarantine.discard", why: arguments => arguments.OfType<Discard>().FirstOrDefault()?.Reason).WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
+            .RequireAuthorization(Rules.Discard).Audit("quarantine.discard", why: arguments => arguments.OfType<Discard>().FirstOrDefault()?.Reason)
+            .WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
         return api;
     }
 
@@ -93,6 +96,21 @@ internal static class QuarantineAdmin
         var discarded = await quarantine.DiscardAsync(id, discard.Reason, cancellation);
         if (await quarantine.FindAsync(id, cancellation) is not var (item, _)) return Unknown(id);
         return discarded ? TypedResults.Ok(item) : Ended(item);
+    }
+
+    private static async ValueTask<object?> NotDuringErasureAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        try
+        {
+            return await next(context);
+        }
+        catch (ErasureUnderWayException)
+        {
+            context.HttpContext.Response.Headers.RetryAfter = "30";
+            return TypedResults.Problem(
+                title: "An erasure is under way", detail: "Somebody is being erased, in quarantine too, and the keys' database does not answer: retry once it does.",
+                statusCode: StatusCodes.Status503ServiceUnavailable);
+        }
     }
 
     private static ProblemHttpResult Unknown(long id) => TypedResults.Problem(

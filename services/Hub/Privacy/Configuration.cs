@@ -14,12 +14,10 @@ internal static class Configuration
         var keys = builder.Configuration.GetConnectionString("Keys")
             ?? throw new InvalidOperationException(
                 "The setting ConnectionStrings:Keys (a PostgreSQL connection string, of another database than the hub's) is missing: give it as the environment variable ConnectionStrings__Keys.");
-        if (IsSame(keys, builder.Configuration.GetConnectionString("Hub")))
-            throw new InvalidOperationException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none.");
         var master = MasterKey.Read(builder.Configuration);
         builder.Services.AddSingleton(master).AddSingleton<IKeyWrapping>(master);
-        builder.Services.AddSingleton(services => new KeyVault(keys, services.GetRequiredService<IKeyWrapping>()));
-        builder.Services.AddSingleton<PersonalDataStore>();
+        builder.Services.AddSingleton(services => new KeyVault(keys, services.GetRequiredService<IKeyWrapping>(), services.GetRequiredService<NpgsqlDataSource>()));
+        builder.Services.AddSingleton<PersonalDataStore>().AddSingleton<QuarantinedPersons>();
         builder.Services.AddSingleton<Forgetting>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Forgetting>());
         builder.Services.AddSingleton<Disclosures>().AddSingleton<PersonFiles>().AddSingleton<PersonSearch>().AddSingleton<Rights>();
@@ -28,7 +26,7 @@ internal static class Configuration
         builder.Services.AddSingleton(expiry).AddSingleton<Expiry>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Expiry>());
         builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(
-            [PersonalDataStore.Schema(), .. Forgetting.Schema(), .. Rights.Schema(), Disclosures.Schema(), Expiry.Schema()]));
+            [KeyVault.Schema(), PersonalDataStore.Schema(), .. Forgetting.Schema(), .. Rights.Schema(), Disclosures.Schema(), Expiry.Schema()]));
         builder.Services.AddSingleton(new SchemaPart(ClearText.EncryptAsync));
         builder.Services.AddHealthChecks().AddCheck<KeyVaultHealth>("keys", tags: [Defaults.Ready]);
         return builder;
@@ -38,11 +36,5 @@ internal static class Configuration
     {
         RightsApi.Map(api);
         return api;
-    }
-
-    private static bool IsSame(string keys, string? hub)
-    {
-        var (one, other) = (new NpgsqlConnectionStringBuilder(keys), new NpgsqlConnectionStringBuilder(hub));
-        return (one.Host, one.Port, one.Database) == (other.Host, other.Port, other.Database);
     }
 }

@@ -17,15 +17,15 @@ internal sealed record Disclosure(Guid Person, Guid EventId, string Recipient, s
 /// </summary>
 internal sealed class Disclosures(NpgsqlDataSource database)
 {
-    /// <summary>Notes disclosures; to be done before the data leaves, so that none is missing.</summary>
-    public async Task RecordAsync(IReadOnlyCollection<Disclosure> disclosures, CancellationToken cancellation)
+    /// <summary>Notes disclosures in the transaction that a connection is in; to be done before the data leaves, so that none is missing.</summary>
+    public static async Task RecordAsync(NpgsqlConnection connection, IReadOnlyCollection<Disclosure> disclosures, CancellationToken cancellation)
     {
         if (disclosures.Count == 0) return;
-        await using var command = database.CreateCommand("""
+        await using var command = new NpgsqlCommand("""
             INSERT INTO privacy.disclosure (person, event_id, recipient, agreement, at)
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS given (person, event_id, recipient, agreement, at)
             ORDER BY 1, 2, 3, 4 ON CONFLICT DO NOTHING
-            """);
+            """, connection);
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.Person).ToArray() });
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.EventId).ToArray() });
         command.Parameters.Add(new() { Value = disclosures.Select(disclosure => disclosure.Recipient).ToArray() });
@@ -44,6 +44,31 @@ internal sealed class Disclosures(NpgsqlDataSource database)
         while (await reader.ReadAsync(cancellation))
             disclosures.Add(new(reader.GetGuid(0), reader.GetGuid(1), reader.GetString(2), reader.GetString(3), reader.GetFieldValue<DateTimeOffset>(4)));
         return disclosures;
+    }
+
+    /// <summary>Who was sent what an event says of a person, by name.</summary>
+    public static async Task<IReadOnlyList<string>> RecipientsAsync(NpgsqlConnection connection, Guid person, Guid eventId, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("SELECT DISTINCT recipient FROM privacy.disclosure WHERE person = $1 AND event_id = $2 ORDER BY 1", connection);
+        command.Parameters.Add(new() { Value = person });
+        command.Parameters.Add(new() { Value = eventId });
+        var recipients = new List<string>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) recipients.Add(reader.GetString(0));
+        return recipients;
+    }
+
+    /// <summary>What an event said of a person is of another one now: to whom it went is told of that one, and of the first as far as more of it stands there.</summary>
+    public static async Task MoveAsync(NpgsqlConnection connection, Guid eventId, Guid from, Guid to, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("""
+            WITH moved AS (
+                INSERT INTO privacy.disclosure (person, event_id, recipient, agreement, at)
+                SELECT $3, event_id, recipient, agreement, at FROM privacy.disclosure WHERE person = $2 AND event_id = $1 ON CONFLICT DO NOTHING)
+            DELETE FROM privacy.disclosure WHERE person = $2 AND event_id = $1 AND NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = $2 AND event_id = $1)
+            """, connection);
+        foreach (var id in (ReadOnlySpan<Guid>)[eventId, from, to]) command.Parameters.Add(new() { Value = id });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     /// <summary>Its table.</summary>

@@ -39,7 +39,7 @@ internal sealed partial class Expiry(
 
     // Held by the node that runs it; the number is arbitrary.
     private const int RunLock = 1_870_247;
-    private const string IsDue = "keep_until <= $1 AND NOT EXISTS (SELECT FROM privacy.hold h WHERE h.person = personal_data.person AND h.ended_at IS NULL)";
+    private const string IsDue = "personal_data.keep_until <= $1 AND NOT EXISTS (SELECT FROM privacy.hold h WHERE h.person = personal_data.person AND h.ended_at IS NULL)";
 
     private static readonly TimeSpan s_pause = TimeSpan.FromMinutes(1);
     private static readonly TimeZoneInfo s_zone = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
@@ -67,8 +67,9 @@ internal sealed partial class Expiry(
     {
         var now = clock.GetUtcNow();
         var (parts, persons, quarantined) = (0L, 0L, 0L);
-        for (var page = Page; page == Page; parts += page) (page, persons) = await DeleteAsync(now, persons, cancellation);
+        while (await DeleteAsync(who, now, cancellation) is var (more, forgotten)) (parts, persons) = (parts + more, persons + forgotten);
         await forgetting.FinishAsync(cancellation);
+        await forgetting.DropErasedPartsAsync(now, cancellation);
         for (var page = -1; page != 0; quarantined += page) page = await quarantine.DiscardPastTheirTimeAsync(now, cancellation);
         var run = new ExpiryRun(parts, persons, quarantined);
         var details = new JsonObject { ["parts"] = run.Parts, ["persons"] = run.Persons, ["quarantined"] = run.Quarantined };
@@ -126,34 +127,49 @@ internal sealed partial class Expiry(
         }
     }
 
-    private async Task<(int Parts, long Persons)> DeleteAsync(DateTimeOffset now, long persons, CancellationToken cancellation)
+    // One page, noted in the audit; null when nothing is due. It is looked for before the lock, which keeps events waiting, and
+    // what was held or moved in between is left.
+    private async Task<(int Parts, int Persons)?> DeleteAsync(string who, DateTimeOffset now, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var look = new NpgsqlCommand($"SELECT event_id, path FROM privacy.personal_data WHERE {IsDue} LIMIT {Page}", connection);
+        look.Parameters.Add(new() { Value = now });
+        var (events, paths) = (new List<Guid>(Page), new List<string>(Page));
+        await using (var reader = await look.ExecuteReaderAsync(cancellation))
+        {
+            while (await reader.ReadAsync(cancellation))
+            {
+                events.Add(reader.GetGuid(0));
+                paths.Add(reader.GetString(1));
+            }
+        }
+
+        if (events.Count == 0) return null;
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await Forgetting.LockAsync(connection, cancellation);
         await using var delete = new NpgsqlCommand($"""
-            DELETE FROM privacy.personal_data p USING (SELECT event_id, path FROM privacy.personal_data WHERE {IsDue} LIMIT {Page}) AS due
-            WHERE (p.event_id, p.path) = (due.event_id, due.path) RETURNING p.person
+            DELETE FROM privacy.personal_data USING unnest($2, $3) AS due (event_id, path)
+            WHERE personal_data.event_id = due.event_id AND personal_data.path = due.path AND {IsDue} RETURNING person
             """, connection);
         delete.Parameters.Add(new() { Value = now });
-        var gone = new List<Guid>();
-        await using (var reader = await delete.ExecuteReaderAsync(cancellation))
-        {
-            while (await reader.ReadAsync(cancellation)) gone.Add(reader.GetGuid(0));
-        }
-
-        if (gone.Count == 0) return (0, persons);
+        delete.Parameters.Add(new() { Value = events.ToArray() });
+        delete.Parameters.Add(new() { Value = paths.ToArray() });
+        var gone = await PersonsAsync(delete, cancellation);
         await using var left = new NpgsqlCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = one)", connection);
         left.Parameters.Add(new() { Value = gone.Distinct().ToArray() });
-        var forgotten = new List<Guid>();
-        await using (var reader = await left.ExecuteReaderAsync(cancellation))
-        {
-            while (await reader.ReadAsync(cancellation)) forgotten.Add(reader.GetGuid(0));
-        }
-
+        var forgotten = await PersonsAsync(left, cancellation);
         await forgetting.RegisterAsync(connection, forgotten, erased: false, cancellation);
+        await audit.AppendAsync(connection, new(who, "privacy.expired", Details: new JsonObject { ["parts"] = gone.Count, ["persons"] = forgotten.Count }), cancellation);
         await transaction.CommitAsync(cancellation);
-        return (gone.Count, persons + forgotten.Count);
+        return (gone.Count, forgotten.Count);
+    }
+
+    private static async Task<IReadOnlyList<Guid>> PersonsAsync(NpgsqlCommand command, CancellationToken cancellation)
+    {
+        var persons = new List<Guid>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) persons.Add(reader.GetGuid(0));
+        return persons;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Personal data past its time: {Parts} parts deleted, {Persons} persons forgotten, {Quarantined} contents of quarantine discarded.")]

@@ -6,14 +6,26 @@ using Weasel.Postgresql.Tables;
 
 namespace Intercommunalite.Hub.Privacy;
 
+/// <summary>Somebody erased by right has not gone from everywhere yet: what is in quarantine may still name that one.</summary>
+internal sealed class ErasureUnderWayException : Exception;
+
 /// <summary>
-/// Forgets persons: their rows are deleted in the hub's database, then their keys in the vault. In between they stand in the
-/// register as leaving, so that whatever is interrupted is brought to its end. Those erased by right stay in the register, by their
-/// random ids: when an older copy of either database is put back, the other one tells it who was erased since.
+/// Forgets persons: their rows are deleted in the hub's database, then what quarantine holds of them, then their keys in the vault.
+/// In between they stand in the register as leaving, so that whatever is interrupted is brought to its end. Those erased by right stay
+/// in the register, by their random ids, and the parts of events that were theirs: when an older copy of either database is put back,
+/// the other one tells it who was erased since, and an event that comes again brings nobody back. (The key of a quarantined content
+/// that named somebody stands there like a person.)
 /// </summary>
 internal sealed partial class Forgetting(
-    NpgsqlDataSource database, KeyVault vault, IKeyWrapping wrapping, AuditLog audit, StoreSchema schema, TimeProvider clock, ILogger<Forgetting> logger) : BackgroundService
+    NpgsqlDataSource database, KeyVault vault, QuarantinedPersons quarantined, IKeyWrapping wrapping, AuditLog audit, StoreSchema schema, TimeProvider clock,
+    ILogger<Forgetting> logger) : BackgroundService
 {
+    /// <summary>PostgreSQL notification that somebody was forgotten.</summary>
+    public const string Channel = "persons_forgotten";
+
+    /// <summary>SQL of a number that changes whenever somebody is forgotten.</summary>
+    public const string Epoch = "coalesce((SELECT number FROM privacy.epoch), 0)";
+
     private const int Page = 2_000;
     private const int RoundsBetweenReconciliations = 20;
 
@@ -21,24 +33,39 @@ internal sealed partial class Forgetting(
     private const int Lock = 1_870_246;
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(30);
 
+    /// <summary>Whether persons were stored of whom the vault has no key: it was put back from a copy older than the hub's database.</summary>
+    public bool IsVaultOlder { get; private set; }
+
     /// <summary>
     /// Keeps everybody from being forgotten until the transaction of the connection ends.
     /// </summary>
-    /// <returns>The epoch, which changes whenever somebody is forgotten; and who is forgotten, though the keys may still be there.</returns>
-    public static async Task<(long Epoch, HashSet<Guid> Leaving)> HoldAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    /// <returns>The epoch, which changes whenever somebody is forgotten.</returns>
+    public static async Task<long> HoldAsync(NpgsqlConnection connection, CancellationToken cancellation)
     {
         await using var batch = new NpgsqlBatch(connection)
         {
-            BatchCommands =
-            {
-                new($"SELECT pg_advisory_xact_lock_shared({Lock})"),
-                new("SELECT coalesce((SELECT number FROM privacy.epoch), 0), ARRAY(SELECT person FROM privacy.forgotten WHERE key_gone_at IS NULL)"),
-            },
+            BatchCommands = { new($"SELECT pg_advisory_xact_lock_shared({Lock})"), new($"SELECT {Epoch}") },
         };
         await using var reader = await batch.ExecuteReaderAsync(cancellation);
         await reader.NextResultAsync(cancellation);
         await reader.ReadAsync(cancellation);
-        return (reader.GetInt64(0), [.. reader.GetFieldValue<Guid[]>(1)]);
+        return reader.GetInt64(0);
+    }
+
+    /// <summary>Those of the persons who are forgotten, in a transaction that keeps everybody else from it.</summary>
+    public static async Task<IReadOnlyList<Guid>> ForgottenAsync(NpgsqlConnection connection, IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
+    {
+        if (persons.Count == 0) return [];
+        await using var command = new NpgsqlCommand("SELECT person FROM privacy.forgotten WHERE person = ANY($1)", connection);
+        command.Parameters.Add(new() { Value = persons.ToArray() });
+        return await GuidsAsync(command, cancellation);
+    }
+
+    /// <summary>Whether somebody erased by right has not gone from everywhere yet.</summary>
+    public static async Task<bool> IsErasingAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("SELECT EXISTS (SELECT FROM privacy.forgotten WHERE erased AND key_gone_at IS NULL)", connection);
+        return (bool)(await command.ExecuteScalarAsync(cancellation))!;
     }
 
     /// <summary>Waits until nothing is being encrypted, and keeps it so until the transaction ends. To be taken before the audit's lock, and held for a moment only.</summary>
@@ -57,8 +84,13 @@ internal sealed partial class Forgetting(
     public async Task<int> RegisterAsync(NpgsqlConnection connection, IReadOnlyCollection<Guid> persons, bool erased, CancellationToken cancellation)
     {
         await using var batch = new NpgsqlBatch(connection);
-        var delete = new NpgsqlBatchCommand("DELETE FROM privacy.personal_data WHERE person = ANY($1)");
+        var delete = new NpgsqlBatchCommand("""
+            WITH gone AS (DELETE FROM privacy.personal_data WHERE person = ANY($1) RETURNING event_id, path, person, keep_until),
+            noted AS (INSERT INTO privacy.erased_part (event_id, path, person, keep_until) SELECT * FROM gone WHERE $2 ON CONFLICT DO NOTHING)
+            SELECT count(*)::int FROM gone
+            """);
         delete.Parameters.Add(new() { Value = persons.ToArray() });
+        delete.Parameters.Add(new() { Value = erased });
         var register = new NpgsqlBatchCommand("""
             INSERT INTO privacy.forgotten (person, erased, at) SELECT person, $2, $3 FROM unnest($1) AS person
             ON CONFLICT (person) DO UPDATE SET key_gone_at = NULL, erased = privacy.forgotten.erased OR excluded.erased
@@ -68,26 +100,26 @@ internal sealed partial class Forgetting(
         register.Parameters.Add(new() { Value = clock.GetUtcNow() });
         batch.BatchCommands.Add(delete);
         batch.BatchCommands.Add(register);
+        batch.BatchCommands.Add(new($"NOTIFY {Channel}"));
         batch.BatchCommands.Add(new("INSERT INTO privacy.epoch (one, number) VALUES (true, 1) ON CONFLICT (one) DO UPDATE SET number = privacy.epoch.number + 1"));
-        await batch.ExecuteNonQueryAsync(cancellation);
-        return (int)delete.RecordsAffected;
+        return (int)(await batch.ExecuteScalarAsync(cancellation))!;
     }
 
-    /// <summary>Deletes the keys of those who are leaving.</summary>
+    /// <summary>Brings it to its end for those who are leaving: quarantine, then their keys.</summary>
+    /// <returns>From how many contents of quarantine somebody was taken out.</returns>
     /// <exception cref="NpgsqlException">A database does not answer; it is tried again by itself.</exception>
-    public async Task FinishAsync(CancellationToken cancellation)
+    public async Task<int> FinishAsync(CancellationToken cancellation)
     {
-        await using var leaving = database.CreateCommand("SELECT person, erased FROM privacy.forgotten WHERE key_gone_at IS NULL");
-        var all = new List<(Guid Person, bool Erased)>();
-        await using (var reader = await leaving.ExecuteReaderAsync(cancellation))
+        var erased = (await LeavingAsync(cancellation)).Where(one => one.Erased).Select(one => one.Person).ToHashSet();
+        var pseudonyms = erased.Count == 0 ? (IReadOnlySet<Guid>)new HashSet<Guid>() : await vault.PseudonymsAsync(erased, cancellation);
+        var contents = pseudonyms.Count == 0 ? 0 : await quarantined.EraseAsync(pseudonyms, cancellation);
+        // Read again: the former keys of the contents are among them now.
+        foreach (var group in (await LeavingAsync(cancellation)).GroupBy(one => one.Erased))
         {
-            while (await reader.ReadAsync(cancellation)) all.Add((reader.GetGuid(0), reader.GetBoolean(1)));
-        }
-
-        foreach (var group in all.GroupBy(one => one.Erased))
-        {
-            foreach (var page in group.Select(one => one.Person).Chunk(Page))
+            // Whoever began to leave in the meantime is left to the next time.
+            foreach (var page in group.Where(one => !group.Key || one.IsContent || erased.Contains(one.Person)).Select(one => one.Person).Chunk(Page))
             {
+                if (group.Key) await vault.RememberAsync(await PartsAsync("person = ANY($1)", cancellation, page), cancellation);
                 await vault.DeleteAsync(page, group.Key, cancellation);
                 await using var gone = database.CreateCommand(
                     group.Key ? "UPDATE privacy.forgotten SET key_gone_at = now() WHERE person = ANY($1)" : "DELETE FROM privacy.forgotten WHERE person = ANY($1) AND NOT erased");
@@ -95,6 +127,8 @@ internal sealed partial class Forgetting(
                 await gone.ExecuteNonQueryAsync(cancellation);
             }
         }
+
+        return contents;
     }
 
     /// <summary>
@@ -109,10 +143,17 @@ internal sealed partial class Forgetting(
         for (var (after, last) = (Guid.Empty, false); !last;)
         {
             var registered = await PersonsAsync("SELECT person FROM privacy.forgotten WHERE erased AND person > $1 ORDER BY person LIMIT $2", after, cancellation);
-            var keys = await vault.FindAsync(registered, cancellation);
-            if (keys.Count > 0) await vault.DeleteAsync([.. keys.Keys], erased: true, cancellation);
-            again += keys.Count;
+            again += await vault.DeleteAsync(registered, erased: true, cancellation);
             (after, last) = (registered.Count > 0 ? registered[^1] : after, registered.Count < Page);
+        }
+
+        for (var (after, last) = (Guid.Empty, false); !last;)
+        {
+            // Whole events, so that none is cut in two by a page.
+            var parts = await PartsAsync(
+                "event_id IN (SELECT DISTINCT event_id FROM privacy.erased_part WHERE event_id > $1 ORDER BY event_id LIMIT $2) ORDER BY event_id", cancellation, after, Page);
+            await vault.RememberAsync(parts, cancellation);
+            (after, last) = (parts.Count > 0 ? parts[^1].EventId : after, parts.Count == 0);
         }
 
         for (var (after, last) = (Guid.Empty, false); !last;)
@@ -122,11 +163,21 @@ internal sealed partial class Forgetting(
             (after, last) = (erased.Count > 0 ? erased[^1] : after, erased.Count < Page);
         }
 
+        await LookForOlderVaultAsync(cancellation);
         if (again > 0) await audit.AppendAsync(new("hub", "privacy.erasures-applied-again", Details: new JsonObject { ["persons"] = again }), cancellation);
         return again;
     }
 
-    /// <summary>The register, and the number that changes with it.</summary>
+    /// <summary>Forgets the erased parts of events that would be kept no longer by now.</summary>
+    public async Task DropErasedPartsAsync(DateTimeOffset now, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("DELETE FROM privacy.erased_part WHERE keep_until <= $1");
+        command.Parameters.Add(new() { Value = now.ToUniversalTime() });
+        await command.ExecuteNonQueryAsync(cancellation);
+        await vault.DropErasedPartsAsync(now, cancellation);
+    }
+
+    /// <summary>The register, the parts of events that were erased by right, and the number that changes with both.</summary>
     public static IEnumerable<Table> Schema()
     {
         var forgotten = new Table("privacy.forgotten");
@@ -134,8 +185,17 @@ internal sealed partial class Forgetting(
         forgotten.AddColumn("erased", "boolean").NotNull();
         forgotten.AddColumn("at", "timestamptz").NotNull();
         forgotten.AddColumn("key_gone_at", "timestamptz");
+        // The key of a content of quarantine, of which nothing else is here.
+        forgotten.AddColumn("is_content", "boolean").NotNull().DefaultValueByExpression("false");
         forgotten.Indexes.Add(new IndexDefinition("forgotten_leaving") { Columns = ["person"], Predicate = "key_gone_at IS NULL" });
         yield return forgotten;
+        var part = new Table("privacy.erased_part");
+        part.AddColumn("event_id", "uuid").AsPrimaryKey();
+        part.AddColumn("path", "text").AsPrimaryKey();
+        part.AddColumn("person", "uuid").NotNull();
+        part.AddColumn("keep_until", "timestamptz").NotNull();
+        part.Indexes.Add(new IndexDefinition("erased_part_person") { Columns = ["person"] });
+        yield return part;
         var epoch = new Table("privacy.epoch");
         epoch.AddColumn("one", "boolean").AsPrimaryKey();
         epoch.AddColumn("number", "bigint").NotNull();
@@ -166,12 +226,7 @@ internal sealed partial class Forgetting(
     {
         await using var command = database.CreateCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.forgotten WHERE person = one AND erased)");
         command.Parameters.Add(new() { Value = erased.ToArray() });
-        var unknown = new List<Guid>();
-        await using (var reader = await command.ExecuteReaderAsync(cancellation))
-        {
-            while (await reader.ReadAsync(cancellation)) unknown.Add(reader.GetGuid(0));
-        }
-
+        var unknown = await GuidsAsync(command, cancellation);
         if (unknown.Count == 0) return 0;
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
@@ -187,11 +242,53 @@ internal sealed partial class Forgetting(
         await using var command = database.CreateCommand(sql);
         command.Parameters.Add(new() { Value = after });
         command.Parameters.Add(new() { Value = Page });
-        var persons = new List<Guid>(Page);
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) persons.Add(reader.GetGuid(0));
-        return persons;
+        return await GuidsAsync(command, cancellation);
     }
+
+    private async Task<IReadOnlyList<(Guid Person, bool Erased, bool IsContent)>> LeavingAsync(CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("SELECT person, erased, is_content FROM privacy.forgotten WHERE key_gone_at IS NULL");
+        var leaving = new List<(Guid, bool, bool)>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) leaving.Add((reader.GetGuid(0), reader.GetBoolean(1), reader.GetBoolean(2)));
+        return leaving;
+    }
+
+    private async Task<IReadOnlyList<ErasedPart>> PartsAsync(string condition, CancellationToken cancellation, params object[] parameters)
+    {
+        await using var command = database.CreateCommand($"SELECT event_id, path, keep_until FROM privacy.erased_part WHERE {condition}");
+        foreach (var value in parameters) command.Parameters.Add(new() { Value = value });
+        var parts = new List<ErasedPart>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) parts.Add(new(reader.GetGuid(0), reader.GetString(1), reader.GetFieldValue<DateTimeOffset>(2)));
+        return parts;
+    }
+
+    // Ids grow with the time at which they were made: of the newest persons one key at least is missing then.
+    private async Task LookForOlderVaultAsync(CancellationToken cancellation)
+    {
+        await using var newest = database.CreateCommand(
+            "SELECT DISTINCT person FROM privacy.personal_data WHERE keep_until > $1 ORDER BY person DESC LIMIT 100");
+        newest.Parameters.Add(new() { Value = clock.GetUtcNow() });
+        var persons = await GuidsAsync(newest, cancellation);
+        var keys = await vault.FindAsync(persons, cancellation);
+        // Asked again, since one may have been forgotten in between.
+        await using var missing = database.CreateCommand("SELECT EXISTS (SELECT FROM privacy.personal_data WHERE person = ANY($1))");
+        missing.Parameters.Add(new() { Value = persons.Where(person => !keys.ContainsKey(person)).ToArray() });
+        IsVaultOlder = (bool)(await missing.ExecuteScalarAsync(cancellation))!;
+        if (IsVaultOlder) LogVaultOlder();
+    }
+
+    private static async Task<IReadOnlyList<Guid>> GuidsAsync(NpgsqlCommand command, CancellationToken cancellation)
+    {
+        var ids = new List<Guid>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetGuid(0));
+        return ids;
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The keys' database is older than the hub's: persons stored since cannot be read. Stop the hub, and put a newer copy of the keys back.")]
+    private partial void LogVaultOlder();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Keys of forgotten persons could not be looked after; it is tried again. {Reason}")]
     private partial void LogUnavailable(string reason);

@@ -1,19 +1,26 @@
 using System.Security.Cryptography;
 using Npgsql;
 using NpgsqlTypes;
+using Weasel.Postgresql.Tables;
 
 namespace Intercommunalite.Hub.Privacy;
 
 /// <summary>A key by which data is encrypted, and its id; of a person's data, the id is the person's.</summary>
 internal readonly record struct DataKey(Guid Id, byte[] Key);
 
+/// <summary>A part of an event that was erased by right.</summary>
+/// <param name="EventId">The event.</param>
+/// <param name="Path">Where it stood in <c>data.personal</c>.</param>
+/// <param name="KeepUntil">Until when it could have been kept.</param>
+internal readonly record struct ErasedPart(Guid EventId, string Path, DateTimeOffset KeepUntil);
+
 /// <summary>
 /// The keys of persons and of quarantined content, wrapped by the master key, in a database of their own: whoever deletes one here
 /// makes every copy of what it encrypts unreadable, those in backups of the hub's database too. A person is a random id; the
 /// pseudonym, a keyed hash of the identity, stands here alone. (What the hub's database still says of somebody is in the subjects of deaths
-/// from files, which end with a hash without a key.)
+/// from files, which end with a hash without a key.) It belongs to one database of a hub, which notes it and takes no other.
 /// </summary>
-internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) : IAsyncDisposable
+internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, NpgsqlDataSource hub) : IAsyncDisposable
 {
     private const string PseudonymSecret = "pseudonyms";
 
@@ -21,9 +28,19 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
     private readonly SemaphoreSlim _preparing = new(1, 1);
     private byte[]? _secret;
 
+    /// <summary>The table of the hub's database that notes which keys are its own.</summary>
+    public static Table Schema()
+    {
+        var table = new Table("privacy.vault");
+        table.AddColumn("one", "boolean").AsPrimaryKey();
+        table.AddColumn("id", "uuid").NotNull();
+        return table;
+    }
+
     /// <summary>Makes the tables where they are missing, and the secret of the pseudonyms; several nodes may do so at once.</summary>
     /// <exception cref="NpgsqlException">The database does not answer.</exception>
     /// <exception cref="CryptographicException">The master key that was used here is not among those given.</exception>
+    /// <exception cref="InvalidOperationException">These are not the keys of the hub's database; nothing was written into theirs.</exception>
     public async Task PrepareAsync(CancellationToken cancellation)
     {
         if (Volatile.Read(ref _secret) is not null) return;
@@ -40,6 +57,8 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
                 CREATE TABLE IF NOT EXISTS keys.data_key (id uuid PRIMARY KEY, pseudonym uuid, wrapped bytea NOT NULL, made_at timestamptz NOT NULL DEFAULT now());
                 CREATE UNIQUE INDEX IF NOT EXISTS data_key_pseudonym ON keys.data_key (pseudonym) WHERE pseudonym IS NOT NULL;
                 CREATE TABLE IF NOT EXISTS keys.erased (id uuid PRIMARY KEY, erased_at timestamptz NOT NULL DEFAULT now());
+                CREATE TABLE IF NOT EXISTS keys.leaving (id uuid PRIMARY KEY, pseudonym uuid NOT NULL);
+                CREATE TABLE IF NOT EXISTS keys.erased_part (event_id uuid, path text, keep_until timestamptz NOT NULL, PRIMARY KEY (event_id, path));
                 """, connection))
             {
                 await schema.ExecuteNonQueryAsync(cancellation);
@@ -48,10 +67,11 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
             await using var made = new NpgsqlCommand("INSERT INTO keys.secret VALUES ($1, $2) ON CONFLICT DO NOTHING", connection);
             made.Parameters.Add(new() { Value = PseudonymSecret });
             made.Parameters.Add(new() { Value = wrapping.Wrap(Sealed.NewKey()) });
-            await made.ExecuteNonQueryAsync(cancellation);
+            var isNew = await made.ExecuteNonQueryAsync(cancellation) > 0;
             await using var kept = new NpgsqlCommand("SELECT wrapped FROM keys.secret WHERE name = $1", connection);
             kept.Parameters.Add(new() { Value = PseudonymSecret });
             var secret = wrapping.Unwrap((byte[])(await kept.ExecuteScalarAsync(cancellation))!);
+            await BelongsToHubAsync(connection, Persons.Keyed(secret, "the id of these keys"u8), isNew, cancellation);
             await transaction.CommitAsync(cancellation);
             Volatile.Write(ref _secret, secret);
         }
@@ -162,26 +182,96 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
         return (Guid?)await command.ExecuteScalarAsync(cancellation);
     }
 
+    /// <summary>The pseudonyms of persons, also of those whose key went ahead; those who have none, or are not there, are left out.</summary>
+    public async Task<IReadOnlySet<Guid>> PseudonymsAsync(IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT pseudonym FROM keys.data_key WHERE id = ANY($1) AND pseudonym IS NOT NULL UNION SELECT pseudonym FROM keys.leaving WHERE id = ANY($1)");
+        command.Parameters.Add(new() { Value = persons.ToArray() });
+        return (await IdsAsync(command, cancellation)).ToHashSet();
+    }
+
     /// <summary>Deletes keys for good; those that are not there are passed over.</summary>
     /// <param name="ids">Which ones.</param>
     /// <param name="erased">Whether to remember that they were erased by right, so that an older copy of the hub's database learns it.</param>
     /// <param name="cancellation">Gives up; they may be deleted nevertheless.</param>
-    public async Task DeleteAsync(IReadOnlyCollection<Guid> ids, bool erased, CancellationToken cancellation)
+    /// <returns>How many were there.</returns>
+    public async Task<int> DeleteAsync(IReadOnlyCollection<Guid> ids, bool erased, CancellationToken cancellation)
     {
-        if (ids.Count == 0) return;
+        if (ids.Count == 0) return 0;
         await PrepareAsync(cancellation);
+        // Locked in the order of ids, as whoever wraps them anew does.
         await using var command = _database.CreateCommand("""
-            WITH gone AS (DELETE FROM keys.data_key WHERE id = ANY($1))
-            INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ON CONFLICT DO NOTHING
+            WITH there AS MATERIALIZED (SELECT id FROM keys.data_key WHERE id = ANY($1) ORDER BY id FOR UPDATE),
+            gone AS (DELETE FROM keys.data_key k USING there WHERE k.id = there.id RETURNING k.id),
+            left_before AS (DELETE FROM keys.leaving WHERE id = ANY($1)),
+            noted AS (INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ON CONFLICT DO NOTHING)
+            SELECT count(*)::int FROM gone
             """);
         command.Parameters.Add(new() { Value = ids.ToArray() });
         command.Parameters.Add(new() { Value = erased });
+        return (int)(await command.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>
+    /// Deletes keys of persons who are leaving ahead of <see cref="DeleteAsync"/>, so that their pseudonyms are free; by which pseudonym they went
+    /// is kept until then.
+    /// </summary>
+    public async Task DeleteAheadAsync(IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("""
+            WITH there AS MATERIALIZED (SELECT id FROM keys.data_key WHERE id = ANY($1) ORDER BY id FOR UPDATE),
+            gone AS (DELETE FROM keys.data_key k USING there WHERE k.id = there.id RETURNING k.id, k.pseudonym)
+            INSERT INTO keys.leaving (id, pseudonym) SELECT id, pseudonym FROM gone WHERE pseudonym IS NOT NULL ON CONFLICT DO NOTHING
+            """);
+        command.Parameters.Add(new() { Value = persons.ToArray() });
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
+    /// <summary>Remembers which parts of events were erased by right, so that they are not stored again should the events come again.</summary>
+    public async Task RememberAsync(IReadOnlyCollection<ErasedPart> parts, CancellationToken cancellation)
+    {
+        if (parts.Count == 0) return;
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand(
+            "INSERT INTO keys.erased_part (event_id, path, keep_until) SELECT * FROM unnest($1, $2, $3) AS given (event_id, path, keep_until) ORDER BY 1, 2 ON CONFLICT DO NOTHING");
+        command.Parameters.Add(new() { Value = parts.Select(part => part.EventId).ToArray() });
+        command.Parameters.Add(new() { Value = parts.Select(part => part.Path).ToArray() });
+        command.Parameters.Add(new() { Value = parts.Select(part => part.KeepUntil.ToUniversalTime()).ToArray() });
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
+    /// <summary>Which parts of events were erased by right.</summary>
+    public async Task<IReadOnlySet<(Guid EventId, string Path)>> ErasedPartsAsync(IReadOnlyCollection<Guid> events, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT event_id, path FROM keys.erased_part WHERE event_id = ANY($1)");
+        command.Parameters.Add(new() { Value = events.ToArray() });
+        var parts = new HashSet<(Guid, string)>();
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation)) parts.Add((reader.GetGuid(0), reader.GetString(1)));
+        return parts;
+    }
+
+    /// <summary>Forgets the erased parts of events that would be kept no longer by now: they are not stored again anyway.</summary>
+    public async Task DropErasedPartsAsync(DateTimeOffset now, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("DELETE FROM keys.erased_part WHERE keep_until <= $1");
+        command.Parameters.Add(new() { Value = now.ToUniversalTime() });
         await command.ExecuteNonQueryAsync(cancellation);
     }
 
     /// <summary>A page of what was erased by right, in the order of ids.</summary>
-    public Task<IReadOnlyList<Guid>> ErasedAsync(Guid after, int limit, CancellationToken cancellation) =>
-        PageAsync("SELECT id FROM keys.erased WHERE id > $1 ORDER BY id LIMIT $2", after, limit, cancellation);
+    public async Task<IReadOnlyList<Guid>> ErasedAsync(Guid after, int limit, CancellationToken cancellation)
+    {
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT id FROM keys.erased WHERE id > $1 ORDER BY id LIMIT $2");
+        command.Parameters.Add(new() { Value = after });
+        command.Parameters.Add(new() { Value = limit });
+        return await IdsAsync(command, cancellation);
+    }
 
     /// <summary>How many keys there are.</summary>
     public async Task<long> CountAsync(CancellationToken cancellation)
@@ -240,14 +330,33 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping) :
         _preparing.Dispose();
     }
 
-    private async Task<IReadOnlyList<Guid>> PageAsync(string sql, Guid after, int limit, CancellationToken cancellation, params object[] more)
+    private static async Task<IReadOnlyList<Guid>> IdsAsync(NpgsqlCommand command, CancellationToken cancellation)
     {
-        await PrepareAsync(cancellation);
-        var ids = new List<Guid>(limit);
-        await using var command = _database.CreateCommand(sql);
-        foreach (var value in (IEnumerable<object>)[after, limit, .. more]) command.Parameters.Add(new() { Value = value });
+        var ids = new List<Guid>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetGuid(0));
         return ids;
+    }
+
+    // Whoever took an empty database of keys for the right one would store new persons beside others that nobody can read any more.
+    private async Task BelongsToHubAsync(NpgsqlConnection keys, Guid id, bool isNew, CancellationToken cancellation)
+    {
+        await using (var own = new NpgsqlCommand("SELECT to_regclass('hub.mt_events') IS NOT NULL", keys))
+        {
+            if ((bool)(await own.ExecuteScalarAsync(cancellation))!)
+                throw new InvalidOperationException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none");
+        }
+
+        await using var batch = hub.CreateBatch();
+        var note = new NpgsqlBatchCommand("INSERT INTO privacy.vault (one, id) SELECT true, $1 WHERE NOT ($2 AND EXISTS (SELECT FROM privacy.personal_data)) ON CONFLICT DO NOTHING");
+        note.Parameters.Add(new() { Value = id });
+        note.Parameters.Add(new() { Value = isNew });
+        batch.BatchCommands.Add(note);
+        batch.BatchCommands.Add(new("SELECT id FROM privacy.vault"));
+        if (await batch.ExecuteScalarAsync(cancellation) is not Guid noted || noted != id)
+        {
+            throw new InvalidOperationException(
+                "the database of ConnectionStrings:Keys does not hold the keys of this hub's personal data: name the one that does, or put a backup of it back");
+        }
     }
 }

@@ -5,14 +5,16 @@ using Npgsql;
 namespace Intercommunalite.Hub.Privacy;
 
 /// <summary>Whether the keys can be had: without them nothing that names persons can be stored or read.</summary>
-internal sealed class KeyVaultHealth(KeyVault vault) : IHealthCheck
+internal sealed class KeyVaultHealth(KeyVault vault, Forgetting forgetting) : IHealthCheck
 {
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
         try
         {
             await vault.AskAsync(cancellationToken);
-            return HealthCheckResult.Healthy();
+            return forgetting.IsVaultOlder
+                ? HealthCheckResult.Degraded("the keys' database is older than the hub's: persons stored since cannot be read. Put a newer copy of it back")
+                : HealthCheckResult.Healthy();
         }
         catch (NpgsqlException)
         {
@@ -21,6 +23,10 @@ internal sealed class KeyVaultHealth(KeyVault vault) : IHealthCheck
         catch (CryptographicException e)
         {
             return HealthCheckResult.Unhealthy($"the keys cannot be unwrapped: {e.Message}");
+        }
+        catch (InvalidOperationException e)
+        {
+            return HealthCheckResult.Unhealthy(e.Message);
         }
     }
 }

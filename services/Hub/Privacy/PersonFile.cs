@@ -39,14 +39,16 @@ internal sealed record Refusal(string Ground, string By, DateTimeOffset At);
 /// <param name="Controller">Who holds it.</param>
 /// <param name="At">When this was put together.</param>
 /// <param name="Events">What is held, by the time of reception.</param>
+/// <param name="Quarantined">What is in quarantine that names the person.</param>
 /// <param name="Disclosures">To whom it went.</param>
 /// <param name="Holds">Legal holds that stand.</param>
 /// <param name="Refusals">Erasures that were refused.</param>
 internal sealed record PersonFile(
-    Guid Person, string Controller, DateTimeOffset At, IReadOnlyList<HeldEvent> Events, IReadOnlyList<Disclosure> Disclosures, IReadOnlyList<LegalHold> Holds, IReadOnlyList<Refusal> Refusals);
+    Guid Person, string Controller, DateTimeOffset At, IReadOnlyList<HeldEvent> Events, IReadOnlyList<QuarantinedPerson> Quarantined, IReadOnlyList<Disclosure> Disclosures, IReadOnlyList<LegalHold> Holds, IReadOnlyList<Refusal> Refusals);
 
 /// <summary>Puts together what is held of persons (RGPD, art. 15).</summary>
-internal sealed class PersonFiles(NpgsqlDataSource database, PersonalDataStore personalData, Disclosures disclosures, Epci territory, TimeProvider clock)
+internal sealed class PersonFiles(
+    NpgsqlDataSource database, PersonalDataStore personalData, QuarantinedPersons quarantined, KeyVault vault, Disclosures disclosures, Epci territory, TimeProvider clock)
 {
     /// <summary>SQL that is true of a row that may still be used: in its time, or held by law. <c>$2</c> is now.</summary>
     public const string Usable = "(keep_until > $2 OR EXISTS (SELECT FROM privacy.hold h WHERE h.person = personal_data.person AND h.ended_at IS NULL))";
@@ -74,7 +76,7 @@ internal sealed class PersonFiles(NpgsqlDataSource database, PersonalDataStore p
             };
         });
         return new(
-            person, territory.Name, now, [.. events.OrderBy(held => held.ReceivedAt).ThenBy(held => held.EventId)],
+            person, territory.Name, now, [.. events.OrderBy(held => held.ReceivedAt).ThenBy(held => held.EventId)], await QuarantinedAsync(person, withData, cancellation),
             await disclosures.OfAsync(person, cancellation), await HoldsAsync(person, cancellation), await RefusalsAsync(person, cancellation));
     }
 
@@ -85,6 +87,14 @@ internal sealed class PersonFiles(NpgsqlDataSource database, PersonalDataStore p
     /// <summary>The erasures that were refused to a person.</summary>
     public Task<IReadOnlyList<Refusal>> RefusalsAsync(Guid person, CancellationToken cancellation) => NotesAsync(
         "SELECT ground, refused_by, at FROM privacy.refusal WHERE person = $1 ORDER BY at", person, (text, by, at) => new Refusal(text, by, at), cancellation);
+
+    // Whoever has no pseudonym is a person of one event alone, so of none in quarantine.
+    private async Task<IReadOnlyList<QuarantinedPerson>> QuarantinedAsync(Guid person, bool withData, CancellationToken cancellation)
+    {
+        var (pseudonyms, secret) = (await vault.PseudonymsAsync([person], cancellation), await vault.SecretAsync(cancellation));
+        return pseudonyms.Count == 0
+            ? [] : await quarantined.FindAsync(named => Persons.Pseudonym(secret, named) is { } pseudonym && pseudonyms.Contains(pseudonym), withData, cancellation);
+    }
 
     private async Task<IReadOnlyList<T>> NotesAsync<T>(string sql, Guid person, Func<string, string, DateTimeOffset, T> make, CancellationToken cancellation)
     {

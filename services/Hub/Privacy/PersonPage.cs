@@ -137,6 +137,12 @@ internal static class PersonPage
 
             """);
         foreach (var held in file.Events) Event(page, held);
+        foreach (var kept in file.Quarantined)
+        {
+            page.Append(s_french, $"<section>\n<h2>En attente de vérification</h2>\n<p>Reçu le {Time(kept.ReceivedAt)} de la commune {Escaped(kept.Commune ?? "—")}, non accepté.</p>\n");
+            foreach (var data in kept.Data ?? []) Fields(page, "Personne citée", data);
+            page.Append("</section>\n");
+        }
 
         page.Append("<h2>Destinataires</h2>\n");
         if (file.Disclosures.Count == 0) page.Append("<p>Ces données n’ont été transmises à personne.</p>\n");

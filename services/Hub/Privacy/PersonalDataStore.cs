@@ -1,6 +1,5 @@
 using System.Diagnostics.Metrics;
 using System.Text;
-using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using Npgsql;
@@ -64,7 +63,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
     /// no key used here is deleted meanwhile; keys that a transaction did not need after all stay: who deletes what one database does not know deletes what another one needs.
     /// </summary>
     /// <param name="connection">The connection, in its transaction.</param>
-    /// <param name="events">Events; those without personal data, or whose personal data may be kept no longer, are passed over.</param>
+    /// <param name="events">Events; those without personal data, or whose personal data may be kept no longer, are passed over, as are parts that were erased by right.</param>
     /// <param name="contents">Contents to be encrypted whole, each with a key of its own.</param>
     /// <param name="now">The time of reception.</param>
     /// <param name="cancellation">Gives up.</param>
@@ -85,6 +84,8 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
             foreach (var part in Persons.In(read.Data)) parts.Add((read, until, part, part.Person is null ? null : Persons.Pseudonym(secret, part.Person)));
         }
 
+        if (parts.Count > 0 && await vault.ErasedPartsAsync([.. parts.Select(part => part.Event.EventId).Distinct()], cancellation) is { Count: > 0 } erased)
+            parts.RemoveAll(part => erased.Contains((part.Event.EventId, part.Part.Path)));
         if (parts.Count + contents.Count == 0) return new([], []);
         var (byPseudonym, others) = await KeysAsync(connection, parts.Where(part => part.Pseudonym is not null).Select(part => part.Pseudonym!.Value), OfNobodyElse(parts) + contents.Count, cancellation);
 
@@ -111,16 +112,6 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
         if (rows.Count == 0) return [];
         var keys = await vault.FindAsync([.. rows.Select(row => row.Person)], cancellation);
         return [.. rows.Where(row => keys.ContainsKey(row.Person)).Select(row => row with { Content = Sealed.Open(keys[row.Person], row.Content, Place(row.EventId, row.Path)) })];
-    }
-
-    /// <summary>The personal data of events that may still be kept, put together as it came; events without any are not among them.</summary>
-    public async Task<IReadOnlyDictionary<Guid, (JsonObject Personal, IReadOnlyList<Guid> Persons)>> ReadAsync(
-        IReadOnlyCollection<Guid> events, DateTimeOffset now, CancellationToken cancellation)
-    {
-        var rows = await OpenAsync(await RowsAsync("event_id = ANY($1) AND keep_until > $2", cancellation, events.ToArray(), now.ToUniversalTime()), cancellation);
-        return rows.GroupBy(row => row.EventId).ToDictionary(
-            group => group.Key,
-            group => (Persons.Together(group.Select(row => (row.Path, row.Content))), (IReadOnlyList<Guid>)[.. group.Select(row => row.Person).Distinct()]));
     }
 
     /// <summary>Rows as they are stored, in the order of events and paths.</summary>
@@ -192,6 +183,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
         table.AddColumn("keep_until", "timestamptz").NotNull();
         table.AddColumn("sealed", "bytea").NotNull();
         table.Indexes.Add(new IndexDefinition("personal_data_person") { Columns = ["person"] });
+        table.Indexes.Add(new IndexDefinition("personal_data_keep_until") { Columns = ["keep_until"] });
         return table;
     }
 
@@ -223,14 +215,14 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
     private async Task<(IReadOnlyDictionary<Guid, DataKey> ByPseudonym, IReadOnlyList<DataKey> More)> KeysAsync(
         NpgsqlConnection connection, IEnumerable<Guid> pseudonyms, int more, CancellationToken cancellation)
     {
-        var (epoch, leaving) = await Forgetting.HoldAsync(connection, cancellation);
+        var epoch = await Forgetting.HoldAsync(connection, cancellation);
         var keys = new Dictionary<Guid, DataKey>();
         var missing = _keys.Take(epoch, pseudonyms.Distinct(), keys);
         var taken = await vault.TakeAsync(missing, more, cancellation);
-        if (leaving.Count > 0 && taken.ByPseudonym.Values.Where(key => leaving.Contains(key.Id)).Select(key => key.Id).ToList() is { Count: > 0 } gone)
+        if (await Forgetting.ForgottenAsync(connection, [.. taken.ByPseudonym.Values.Select(key => key.Id)], cancellation) is { Count: > 0 } gone)
         {
-            // Forgotten, though the vault has not deleted their keys yet: what comes now is of new persons.
-            await vault.DeleteAsync(gone, erased: false, cancellation);
+            // Forgotten, though their keys are there: not deleted yet, or put back from an older copy. What comes now is of new persons.
+            await vault.DeleteAheadAsync(gone, cancellation);
             var anew = await vault.TakeAsync(missing, 0, cancellation);
             taken = (anew.ByPseudonym, taken.More);
         }

@@ -16,36 +16,56 @@ internal enum Erasure
     /// <summary>A legal hold stands.</summary>
     Held,
 
+    /// <summary>Nobody can find or read it here any more; the key goes by itself as soon as its database answers.</summary>
+    Begun,
+
     /// <summary>Done.</summary>
     Erased,
 }
 
+/// <summary>A legal hold stands on a person's data.</summary>
+internal sealed class LegalHoldException : Exception;
+
 /// <summary>Erases, corrects and holds the data of persons; each act is in the audit in the same transaction, the person by id alone.</summary>
 internal sealed class Rights(NpgsqlDataSource database, PersonalDataStore personalData, KeyVault vault, Forgetting forgetting, AuditLog audit, TimeProvider clock)
 {
-    /// <summary>Erases all that is held of a person: the rows, then the key, and with it every copy (RGPD, art. 17).</summary>
+    private const string IsHeld = "SELECT EXISTS (SELECT FROM privacy.hold WHERE person = $1 AND ended_at IS NULL)";
+
+    /// <summary>Erases all that is held of a person: the rows, what quarantine holds, then the key, and with it every copy (RGPD, art. 17).</summary>
     /// <param name="person">The person.</param>
     /// <param name="who">The caller's id.</param>
     /// <param name="reason">Why; goes into the audit.</param>
     /// <param name="cancellation">Gives up before anything is done; what was begun is brought to its end by itself.</param>
-    /// <returns>What came of it, and how many parts of events were erased.</returns>
-    public async Task<(Erasure Outcome, int Rows)> EraseAsync(Guid person, string who, string reason, CancellationToken cancellation)
+    /// <returns>What came of it, how many parts of events were erased, and from how many contents of quarantine the person was taken out.</returns>
+    public async Task<(Erasure Outcome, int Rows, int Quarantined)> EraseAsync(Guid person, string who, string reason, CancellationToken cancellation)
     {
-        int rows;
+        var rows = 0;
         await using (var connection = await database.OpenConnectionAsync(cancellation))
         {
             await using var transaction = await connection.BeginTransactionAsync(cancellation);
             await Forgetting.LockAsync(connection, cancellation);
-            if (await IsAsync(connection, "SELECT EXISTS (SELECT FROM privacy.hold WHERE person = $1 AND ended_at IS NULL)", person, cancellation)) return (Erasure.Held, 0);
-            if (!await IsHeldDataAsync(connection, person, cancellation)) return (Erasure.Unknown, 0);
-            rows = await forgetting.RegisterAsync(connection, [person], erased: true, cancellation);
-            await audit.AppendAsync(connection, new(who, "privacy.person-erased", person.ToString(), reason, new JsonObject { ["rows"] = rows }), cancellation);
-            await transaction.CommitAsync(cancellation);
+            if (await IsAsync(connection, IsHeld, person, cancellation)) return (Erasure.Held, 0, 0);
+            if (await IsHeldDataAsync(connection, person, cancellation))
+            {
+                rows = await forgetting.RegisterAsync(connection, [person], erased: true, cancellation);
+                await audit.AppendAsync(connection, new(who, "privacy.person-erased", person.ToString(), reason, new JsonObject { ["rows"] = rows }), cancellation);
+                await transaction.CommitAsync(cancellation);
+            }
+            else if (!await IsAsync(connection, "SELECT EXISTS (SELECT FROM privacy.forgotten WHERE person = $1 AND key_gone_at IS NULL)", person, cancellation))
+            {
+                return (Erasure.Unknown, 0, 0);
+            }
         }
 
-        // Registered: whatever happens now, the key will be deleted.
-        await forgetting.FinishAsync(CancellationToken.None);
-        return (Erasure.Erased, rows);
+        try
+        {
+            return (Erasure.Erased, rows, await forgetting.FinishAsync(CancellationToken.None));
+        }
+        catch (NpgsqlException)
+        {
+            // Registered: it is tried again until the key is deleted.
+            return (Erasure.Begun, rows, 0);
+        }
     }
 
     /// <summary>Notes that an erasure was refused, and on which legal ground (RGPD, art. 17(3)).</summary>
@@ -88,9 +108,11 @@ internal sealed class Rights(NpgsqlDataSource database, PersonalDataStore person
     /// <param name="who">The caller's id.</param>
     /// <param name="reason">Why; goes into the audit.</param>
     /// <param name="cancellation">Gives up.</param>
-    /// <returns>The person that the part is of now; null when the event does not hold that person there.</returns>
+    /// <returns>The person that the part is of now, and who was sent it; null when the event does not hold that person there.</returns>
     /// <exception cref="JsonException">The fields do not make a person.</exception>
-    public async Task<Guid?> RectifyAsync(Guid person, Guid eventId, string path, JsonObject fields, string who, string reason, CancellationToken cancellation)
+    /// <exception cref="LegalHoldException">A legal hold stands on the person's data.</exception>
+    public async Task<(Guid Person, IReadOnlyList<string> Recipients)?> RectifyAsync(
+        Guid person, Guid eventId, string path, JsonObject fields, string who, string reason, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
@@ -98,6 +120,7 @@ internal sealed class Rights(NpgsqlDataSource database, PersonalDataStore person
         var rows = await PersonalDataStore.RowsAsync(connection, "person = $1 AND event_id = $2 ORDER BY path FOR UPDATE", cancellation, person, eventId);
         var open = await personalData.OpenAsync(rows, cancellation);
         if (path.Length == 0 || open.SingleOrDefault(row => row.Path == path) is not { } held) return null;
+        if (await IsAsync(connection, IsHeld, person, cancellation)) throw new LegalHoldException();
         var merged = JsonNode.Parse(held.Content)!.AsObject();
         foreach (var (name, value) in fields) merged[name] = value?.DeepClone();
         var corrected = merged.Deserialize<Person>(ContractJson.Options) ?? throw new JsonException("A person expected.");
@@ -119,11 +142,13 @@ internal sealed class Rights(NpgsqlDataSource database, PersonalDataStore person
             await update.ExecuteNonQueryAsync(cancellation);
         }
 
+        var recipients = await Disclosures.RecipientsAsync(connection, person, eventId, cancellation);
+        if (moved) await Disclosures.MoveAsync(connection, eventId, person, key.Id, cancellation);
         var details = new JsonObject { ["event"] = eventId.ToString(), ["path"] = path, ["fields"] = new JsonArray([.. fields.Select(field => (JsonNode)field.Key)]) };
         if (moved) details["person"] = key.Id.ToString();
         await audit.AppendAsync(connection, new(who, "privacy.person-rectified", person.ToString(), reason, details), cancellation);
         await transaction.CommitAsync(cancellation);
-        return key.Id;
+        return (key.Id, recipients);
     }
 
     /// <summary>The tables of holds and refusals.</summary>

@@ -55,15 +55,29 @@ internal static class RightsApi
 
     private static async Task<IResult> SearchAsync(Sought? sought, PersonSearch search, AuditLog audit, HttpContext context, CancellationToken cancellation)
     {
-        if (sought is null || !IsText(sought.LastName) || !(sought.FirstNames is null || IsText(sought.FirstNames)))
-            return Wrong("Say whom to look for: {\"lastName\": \"…\", \"firstNames\": \"…\", \"birthDate\": \"YYYY-MM-DD\", \"commune\": \"INSEE code\"}; the last name is required.");
+        if (sought is null || !IsText(sought.Identifier ?? sought.LastName) || !(sought.FirstNames is null || IsText(sought.FirstNames)))
+        {
+            return Wrong(
+                "Say whom to look for: {\"lastName\": \"…\", \"firstNames\": \"…\", \"birthDate\": \"YYYY-MM-DD\", \"commune\": \"INSEE code\"}; the last name is required. "
+                + "Or {\"identifier\": \"…\"}: an e-mail address, a telephone number or an INE, and no name.");
+        }
+
+        if (sought.Identifier is not null && (sought.LastName ?? sought.FirstNames ?? sought.BirthDate) is not null) return Wrong("identifier: in place of a name and a birth date, not beside them.");
         if (sought.BirthDate is not null && !PartialDate.TryParse(sought.BirthDate, out _)) return Wrong("birthDate: a date (YYYY-MM-DD), a month or a year expected.");
         if (sought.Commune is not null && !CommuneCode.TryParse(sought.Commune, out _)) return Wrong("commune: an INSEE code expected.");
         if (sought.After is not null && (sought.After.Contains('\0', StringComparison.Ordinal) || PersonSearch.Cursor.Read(sought.After) is null)) return Wrong("after: the next of an earlier answer expected.");
-        var (persons, next) = await search.FindAsync(sought, sought.BirthDate is null ? null : PartialDate.Parse(sought.BirthDate), cancellation);
-        foreach (var person in persons) await audit.AppendAsync(new(Who(context), "privacy.person-found", person.Person.ToString()), cancellation);
-        if (persons.Count == 0) await audit.AppendAsync(new(Who(context), "privacy.person-not-found"), cancellation);
-        return Json(new { persons, next });
+        var born = sought.BirthDate is null ? null : (PartialDate?)PartialDate.Parse(sought.BirthDate);
+        var (persons, next) = await search.FindAsync(sought, born, cancellation);
+        // With the first page, since all of it is looked through.
+        var quarantined = sought.After is null ? await search.FindQuarantinedAsync(sought, born, cancellation) : [];
+        await audit.AppendAllAsync(
+            [
+                .. persons.Select(person => new AuditEntry(Who(context), "privacy.person-found", person.Person.ToString())),
+                .. quarantined.Select(kept => new AuditEntry(Who(context), "privacy.person-found-in-quarantine", $"{kept.Id}")),
+                .. persons.Count + quarantined.Count == 0 ? [new AuditEntry(Who(context), "privacy.person-not-found")] : Array.Empty<AuditEntry>(),
+            ],
+            cancellation);
+        return Json(new { persons, quarantined, next });
     }
 
     private static async Task<IResult> ShowAsync(Guid person, PersonFiles files, AuditLog audit, HttpContext context, CancellationToken cancellation)
@@ -89,7 +103,7 @@ internal static class RightsApi
             return Wrong("Say what to correct: {\"event\": \"…\", \"path\": \"child\", \"person\": {\"lastName\": \"…\"}, \"reason\": \"…\"}.");
         try
         {
-            if (await rights.RectifyAsync(person, eventId, rectification.Path!, fields, Who(context), rectification.Reason!, cancellation) is not { } now)
+            if (await rights.RectifyAsync(person, eventId, rectification.Path!, fields, Who(context), rectification.Reason!, cancellation) is not var (now, recipients))
             {
                 return TypedResults.Problem(
                     title: "Not in that event", detail: "The event holds nothing of this person at that path. GET privacy/persons/{id} tells events and paths.",
@@ -103,8 +117,13 @@ internal static class RightsApi
                 @event = eventId,
                 commune = commune?.Commune,
                 subject = commune?.Subject,
+                recipients,
                 toDo = "Only the hub's copy is corrected. The record itself is the commune's: tell the commune to correct it, and those to whom the data went.",
             });
+        }
+        catch (LegalHoldException)
+        {
+            return Held();
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -116,29 +135,39 @@ internal static class RightsApi
     }
 
     private static async Task<IResult> EraseAsync(
-        Guid person, ErasureAsked? asked, Rights rights, Disclosures disclosures, PersonFiles files, HttpContext context, CancellationToken cancellation)
+        Guid person, ErasureAsked? asked, Rights rights, Disclosures disclosures, PersonalDataStore personalData, HttpContext context, CancellationToken cancellation)
     {
         if (asked is null || (asked.Reason is null) == (asked.LegalGroundForRefusing is null) || !IsText(asked.Reason ?? asked.LegalGroundForRefusing))
             return Wrong("Say why it is erased, {\"reason\": \"…\"}, or on which legal ground it is not, {\"legalGroundForRefusing\": \"…\"}. Name nobody there: it stays in the audit.");
         if (asked.LegalGroundForRefusing is { } ground)
             return await rights.RefuseAsync(person, Who(context), ground, cancellation) ? Json(new { person, erased = false }) : Unknown(person);
         var recipients = (await disclosures.OfAsync(person, cancellation)).Select(disclosure => disclosure.Recipient).Distinct();
-        var communes = (await files.ReadAsync(person, withData: false, cancellation))?.Events.Select(held => held.Commune).Distinct().Order();
-        var (outcome, parts) = await rights.EraseAsync(person, Who(context), asked.Reason!, cancellation);
+        var communes = (await personalData.RowsAsync("person = $1", cancellation, person)).Select(row => row.Commune).Distinct().Order(StringComparer.Ordinal);
+        var (outcome, parts, quarantined) = await rights.EraseAsync(person, Who(context), asked.Reason!, cancellation);
         return outcome switch
         {
             Erasure.Unknown => Unknown(person),
-            Erasure.Held => TypedResults.Problem(
-                title: "Held", detail: "A legal hold stands on this person's data. End it first (DELETE privacy/persons/{id}/holds), or refuse the erasure with its ground.",
-                statusCode: StatusCodes.Status409Conflict),
+            Erasure.Held => Held(),
+            Erasure.Begun => TypedResults.Accepted((string?)null, new
+            {
+                person,
+                erased = true,
+                keyDeleted = false,
+                parts,
+                recipients,
+                communes,
+                toDo = "The keys' database does not answer. What is here is erased; the key, which copies could be read with, and what quarantine holds go by themselves as soon as it does: ask again then. Tell the recipients (RGPD, art. 19).",
+            }),
             _ => Json(new
             {
                 person,
                 erased = true,
+                keyDeleted = true,
                 parts,
+                quarantined,
                 recipients,
                 communes,
-                toDo = "Tell the recipients (RGPD, art. 19). The communes' own records are not touched, and what is still in quarantine must be looked at apart.",
+                toDo = "Tell the recipients (RGPD, art. 19). The communes' own records are not touched.",
             }),
         };
     }
@@ -175,6 +204,10 @@ internal static class RightsApi
     private static bool IsText(string? text) => !string.IsNullOrWhiteSpace(text) && text.Length <= LongestText && Query.IsText(text);
 
     private static ProblemHttpResult Wrong(string detail) => TypedResults.Problem(title: "Not understood", detail: detail, statusCode: StatusCodes.Status400BadRequest);
+
+    private static ProblemHttpResult Held() => TypedResults.Problem(
+        title: "Held", detail: "A legal hold stands on this person's data. End it first (DELETE privacy/persons/{id}/holds), or refuse what was asked, with the ground.",
+        statusCode: StatusCodes.Status409Conflict);
 
     private static ProblemHttpResult Unknown(Guid person) => TypedResults.Problem(
         title: "Nothing held", detail: $"Nothing is held of {person}: it never was, was erased, or its time was over.", statusCode: StatusCodes.Status404NotFound);

@@ -12,6 +12,8 @@ const people = {
   unverified: { email: 'agent@example.fr', email_verified: false },
   visitor: { email: 'visitor@example.fr', email_verified: true },
   claimed: { email: 'claimed@example.fr', email_verified: true, name: 'Rôles du fournisseur', roles: ['epci-agent', 'root'], communes: [] },
+  // Comes with a token that was made for the question of another browser.
+  replayed: { email: 'replayed@example.fr', email_verified: true, roles: ['epci-agent'] },
 };
 
 const dashboard = {
@@ -55,6 +57,14 @@ const provider = new Provider(issuer, {
   },
   cookies: { keys: ['not-a-secret'] },
 });
+
+const { AuthorizationCode } = provider;
+const find = AuthorizationCode.find.bind(AuthorizationCode);
+AuthorizationCode.find = async (...given) => {
+  const code = await find(...given);
+  if (code?.accountId === 'replayed') code.nonce = 'of another question';
+  return code;
+};
 
 // What the hub asks for, one line a request, for the tests to read; also where it was pushed beforehand (RFC 9126).
 provider.use(async (context, next) => {

@@ -62,6 +62,19 @@ public sealed class ProviderTests : IClassFixture<ProviderTests.Provided>
     }
 
     [Fact]
+    public async Task Given_a_token_that_was_made_for_another_question_When_it_comes_in_answer_to_this_one_Then_nobody_is_in()
+    {
+        using var playwright = await Playwright.CreateAsync();
+        await using var browser = await playwright.Chromium.LaunchAsync(new() { ExecutablePath = "/usr/bin/chromium", Args = DashboardTests.Arguments });
+
+        var page = await SignInAsync(browser, _provided.ByClaim, "replayed");
+
+        Assert.EndsWith("/compte/connexion?echec=1", page.Url, StringComparison.Ordinal);
+        await page.GotoAsync(_provided.ByClaim.Hub.Address.ToString());
+        Assert.Equal(0, await page.Locator("[data-testid=signed-in]").CountAsync());
+    }
+
+    [Fact]
     public async Task Given_the_providers_tokens_When_software_comes_with_them_Then_hub_and_connector_take_those_meant_for_them_alone()
     {
         var deployment = _provided.ByAccount;

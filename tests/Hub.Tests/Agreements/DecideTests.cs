@@ -30,12 +30,39 @@ public sealed class DecideTests
         Func<Agreement?, Decision> redraft = agreement => Decide.Draft(agreement, Terms(new SharedEvents(Deaths)), Act());
 
         var waiting = After(s_draft, s_activate, redraft);
-        Assert.Equal((1, 2, Births), (waiting.Current, waiting.Pending?.Number, waiting.Terms!.Events[0].Type));
+        Assert.Equal((1, 2, Births), (waiting.Current, waiting.Pending?.Number, waiting.On(Today)!.Terms.Events[0].Type));
         var replaced = After(s_draft, s_activate, redraft, s_activate);
-        Assert.Equal((2, (int?)null, Deaths), (replaced.Current, replaced.Pending?.Number, replaced.Terms!.Events[0].Type));
+        Assert.Equal((2, (int?)null, Deaths), (replaced.Current, replaced.Pending?.Number, replaced.On(Today)!.Terms.Events[0].Type));
         Assert.Equal(2, replaced.Versions.Count);
         // What was suspended for its terms is mended by other terms, not by first giving out under the old ones.
         Assert.True(After(s_draft, s_activate, s_suspend, redraft, s_activate).IsInForceOn(Today));
+    }
+
+    [Fact]
+    public void Given_a_version_that_begins_later_When_it_is_activated_Then_the_one_before_goes_on_until_then()
+    {
+        var (eve, first) = (new DateOnly(2026, 12, 31), new DateOnly(2027, 1, 1));
+        Func<Agreement?, Decision> Version(string type, DateOnly from, DateOnly? to = null) => agreement =>
+            Decide.Draft(agreement, Terms(new SharedEvents(type)) with { From = from, To = to }, Act());
+
+        var amended = After(s_draft, s_activate, Version(Deaths, first), s_activate);
+        Assert.Equal((true, 1, 2), (amended.IsInForceOn(Today), amended.On(Today)!.Number, amended.NextAfter(Today)?.Number));
+        Assert.Equal((true, 1), (amended.IsInForceOn(eve), amended.On(eve)!.Number));
+        Assert.Equal((true, 2, null), (amended.IsInForceOn(first), amended.On(first)!.Number, amended.NextAfter(first)));
+        // Its last day is that of the newest.
+        Assert.Equal(AgreementState.Active, amended.StateOn(new(2027, 9, 1)));
+        // Between the last day of the one and the first of the other it allows nothing, and has not ended.
+        var gap = After(Version(Births, new(2026, 1, 1), eve.AddDays(-1)), s_activate, Version(Deaths, first), s_activate);
+        Assert.Equal((true, false, true), (gap.IsInForceOn(Today), gap.IsInForceOn(eve), gap.IsInForceOn(first)));
+        Assert.Equal(AgreementState.Active, gap.StateOn(eve));
+        // Whatever is activated after it stands in its place, too.
+        var again = After(s_draft, s_activate, Version(Deaths, first), s_activate, Version(Enrolments, Today), s_activate);
+        Assert.Equal((3, 3), (again.On(Today)!.Number, again.On(first)!.Number));
+        // What was suspended does not come back for the time until then.
+        var suspended = After(s_draft, s_activate, s_suspend, Version(Deaths, first), s_activate);
+        Assert.Equal((false, true), (suspended.IsInForceOn(Today), suspended.IsInForceOn(first)));
+        // Suspended later, neither is in force.
+        Assert.False(After(s_draft, s_activate, Version(Deaths, first), s_activate, s_suspend).IsInForceOn(first));
     }
 
     [Fact]

@@ -36,5 +36,9 @@ internal static class SampleAgreements
         return agreement!;
     }
 
-    public static AgreementInForce InForce(AgreementTerms terms) => new(After(_ => Decide.Draft(null, terms, Act()), agreement => Decide.Activate(agreement!, null, Act())));
+    public static AgreementInForce InForce(AgreementTerms terms)
+    {
+        var agreement = After(_ => Decide.Draft(null, terms, Act()), agreement => Decide.Activate(agreement!, null, Act()));
+        return new(agreement, agreement.Newest!);
+    }
 }

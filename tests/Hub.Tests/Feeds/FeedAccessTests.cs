@@ -1,15 +1,21 @@
 using System.Diagnostics;
+using System.Globalization;
 using Grpc.Core;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Contracts.Payments;
+using Intercommunalite.Contracts.Requests;
 using Intercommunalite.Contracts.Schools;
 using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds;
+using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 using Xunit;
 using Xunit.Abstractions;
 using static Intercommunalite.Hub.Tests.Agreements.SampleAgreements;
@@ -20,6 +26,8 @@ namespace Intercommunalite.Hub.Tests.Feeds;
 /// <summary>What leaves the hub by its feed, for whom, and for how long.</summary>
 public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHelper output) : IClassFixture<FeedAccessTests.Server>
 {
+    private const string Requests = "fr.intercommunalite.requests.request-submitted.v1";
+
     private static int s_last;
 
     private readonly AccessServer _server = server.Access;
@@ -215,6 +223,139 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
     }
 
     [Fact]
+    public async Task Given_a_page_on_its_way_When_a_narrower_version_comes_into_force_Then_the_rest_of_it_goes_out_under_that_one()
+    {
+        await AllowAsync("on-its-way", [new(Births)]);
+        await using var stream = new HeldStream(_server, _partner);
+        Assert.Contains("actNumber", (await stream.NextAsync()).Event.Data, StringComparison.Ordinal);
+
+        await AllowAsync("on-its-way", [new(Births, ["date"])]);
+
+        var rest = (await stream.NextAsync()).Event;
+        Assert.Equal(("birth-2", """{"date":"2026-11-02"}"""), (rest.Id, rest.Data));
+        Assert.NotNull((await stream.NextAsync()).Checkpoint);
+    }
+
+    [Fact]
+    public async Task Given_a_page_on_its_way_When_a_person_in_it_is_erased_Then_nothing_more_of_that_person_goes_out()
+    {
+        var person = await SubmitTwiceAsync();
+        await AllowAsync("erased", [new(Requests, [], ["applicant.lastName"])]);
+        await using var stream = new HeldStream(_server, _partner);
+        Event next;
+        do next = (await stream.NextAsync()).Event;
+        while (next.Subject != $"{_partner}/1");
+        Assert.Contains("MARQUEUR-DEMANDE", next.Personal, StringComparison.Ordinal);
+
+        var inForce = _server.Services.GetRequiredService<AgreementsInForce>();
+        var epoch = inForce.Epoch;
+        Assert.Equal(Erasure.Erased, (await _server.Services.GetRequiredService<Rights>().EraseAsync(person, "officer", "asked for", default)).Outcome);
+        await Eventually.Is(() => inForce.Epoch, known => known > epoch, TimeSpan.FromSeconds(1));
+
+        next = (await stream.NextAsync()).Event;
+        Assert.Equal(($"{_partner}/2", ""), (next.Subject, next.Personal));
+    }
+
+    [Fact]
+    public async Task Given_an_erasure_that_is_being_done_When_the_feed_is_read_Then_it_waits_for_it_and_nothing_of_the_person_goes_out()
+    {
+        var person = await SubmitTwiceAsync();
+        var token = await AllowAsync("meanwhile", [new(Requests, [], ["applicant.lastName"])]);
+        await using var connection = await server.Hub.Database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await Forgetting.LockAsync(connection, default);
+        var reading = ReadAsync(token);
+        await Eventually.Is(
+            () => server.Hub.RowsAsync("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"),
+            waiting => waiting is ["1"]);
+
+        await _server.Services.GetRequiredService<Forgetting>().RegisterAsync(connection, [person], erased: true, default);
+        await transaction.CommitAsync();
+
+        var mine = (await reading).Events.Where(read => read.Subject.StartsWith(_partner, StringComparison.Ordinal)).ToList();
+        Assert.Equal(["", ""], mine.Select(read => read.Personal));
+        Assert.Equal(["0"], await server.Hub.RowsAsync($"SELECT count(*) FROM privacy.disclosure WHERE person = '{person}'"));
+    }
+
+    [Fact]
+    public async Task Given_a_version_that_begins_later_When_it_is_activated_Then_the_stream_goes_on_under_the_one_before_and_changes_on_that_day()
+    {
+        await using var later = await AccessServer.StartAsync(server.Hub);
+        var token = await AllowAsync("amended", [new(Births)]);
+        await Eventually.Is(() => later.Feed.ReadAsync(new ReadRequest(), AccessServer.Headers(token)).ResponseAsync, page => page.Events.Count == 2);
+        await using var stream = new HeldStream(later, _partner);
+        Assert.Equal("birth-1", (await stream.NextAsync()).Event.Id);
+
+        await _server.ChangeAsync(Id("amended"), (agreement, act) => Decide.Draft(agreement, Terms(new SharedEvents(Births, ["date"])) with
+        {
+            Partner = new("Partner", [_partner]), From = DateOnly.FromDateTime(_server.Now.UtcDateTime).AddDays(5), To = null,
+        }, act));
+        await _server.ChangeAsync(Id("amended"), (agreement, act) => Decide.Activate(agreement, 2, act));
+        // What is activated next is known when that is known, too.
+        await AllowAsync("beside", [new(Deaths)]);
+        await Eventually.Is(() => later.Feed.ReadAsync(new ReadRequest { Agreement = Id("beside") }, AccessServer.Headers(token)).ResponseAsync, page => page.CaughtUp);
+
+        Assert.Contains("actNumber", (await stream.NextAsync()).Event.Data, StringComparison.Ordinal);
+        later.Move(TimeSpan.FromDays(6));
+        var page = await Eventually.Is(() => later.Feed.ReadAsync(new ReadRequest { Agreement = Id("amended") }, AccessServer.Headers(token)).ResponseAsync, page => page.Events.Count == 2);
+        Assert.Equal("""{"date":"2026-11-01"}""", page.Events[0].Data);
+        Assert.NotNull((await stream.NextAsync()).Checkpoint);
+    }
+
+    [Fact]
+    public async Task Given_a_type_that_is_rare_When_it_is_asked_for_Then_each_page_looks_through_so_much_and_the_cursor_moves_on()
+    {
+        await AllowAsync("rare", [new(Enrolments)]);
+        await using var stream = new HeldStream(_server, _partner, new FeedOptions { PositionsPerPage = 2 });
+
+        Assert.Equal("2", (await stream.NextAsync()).Checkpoint.Cursor);
+        Assert.Equal("pupil-1", (await stream.NextAsync()).Event.Id);
+        Assert.Equal("4", (await stream.NextAsync()).Checkpoint.Cursor);
+    }
+
+    [Fact]
+    public async Task Given_as_many_streams_as_a_client_may_have_When_it_opens_another_Then_it_is_refused_with_what_to_do_until_one_ends()
+    {
+        var token = await AllowAsync("many", [new(Births)]);
+        var open = new List<AsyncServerStreamingCall<SubscribeResponse>>();
+        try
+        {
+            for (var stream = 0; stream < new FeedOptions().StreamsPerClient; stream++) open.Add(await CaughtUpAsync(token));
+
+            var error = await Assert.ThrowsAsync<RpcException>(() => CaughtUpAsync(token));
+
+            Assert.Equal(StatusCode.ResourceExhausted, error.StatusCode);
+            Assert.Contains("End one of them first", error.Status.Detail, StringComparison.Ordinal);
+            // Others are not hindered, and one that ends makes place.
+            (await CaughtUpAsync(server.Administrator)).Dispose();
+            open[0].Dispose();
+            open.Add(await Eventually.Is<AsyncServerStreamingCall<SubscribeResponse>>(() => CaughtUpAsync(token), _ => true));
+        }
+        finally
+        {
+            open.ForEach(call => call.Dispose());
+        }
+    }
+
+    [Theory]
+    [InlineData("agreements.mt_events")]
+    [InlineData("""access."OpenIddictApplications" """)]
+    public async Task Given_an_open_stream_When_the_database_does_not_answer_what_is_in_force_Then_it_ends_all_the_same(string table)
+    {
+        var token = await AllowAsync("silent", [new(Births)]);
+        using var call = await CaughtUpAsync(token);
+        await using var connection = await server.Hub.Database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var silence = new NpgsqlCommand($"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", connection);
+
+        var error = await EndAsync(call, () => silence.ExecuteNonQueryAsync(), "A database that does not answer", TimeSpan.FromSeconds(2));
+
+        Assert.Equal(StatusCode.Unavailable, error.StatusCode);
+        await transaction.RollbackAsync();
+        await Eventually.Is(() => ReadAsync(token), page => page.Events.Count == 2);
+    }
+
+    [Fact]
     public async Task Given_an_open_stream_When_its_token_expires_or_its_client_is_suspended_Then_it_ends()
     {
         await AllowAsync("expiring", [new(Births)]);
@@ -254,6 +395,17 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
     }
 
     private string Id(string name) => $"{name}-{_partner}";
+
+    // Of the test's own person; whose random id it gives.
+    private async Task<Guid> SubmitTwiceAsync()
+    {
+        var applicant = new ApplicantPersonal(new Person("MARQUEUR-DEMANDE", _partner, BirthDate: PartialDate.Parse("1980-01-01")));
+        await server.Hub.ArriveAsync(
+            [.. Enumerable.Range(1, 2).Select(number => Event(new RequestSubmitted(Slug.Parse("birth-certificate"), HubStore.Now) { Personal = applicant }, $"{_partner}/{number}"))]);
+        var end = long.Parse((await server.Hub.RowsAsync("SELECT max(seq_id) FROM hub.mt_events"))[0], CultureInfo.InvariantCulture);
+        await Eventually.Is(() => _server.Services.GetRequiredService<Positions>().HighWater, high => high >= end);
+        return Guid.Parse((await server.Hub.RowsAsync($"SELECT person FROM privacy.personal_data d JOIN hub.mt_events e ON e.id = d.event_id WHERE split_part(e.stream_id, '/', 3) = '{_partner}' LIMIT 1"))[0]);
+    }
 
     private async Task<string> AllowAsync(string name, SharedEvents[] events, string[]? communes = null, DateOnly? to = null)
     {

@@ -73,7 +73,8 @@ public sealed class RightsTests(ITestOutputHelper output) : IAsyncLifetime
         await _hub.ArriveAsync(birth);
         await _hub.ArriveAsync(Invoice(s_zoe), "invoice/1");
         var person = await PersonAsync();
-        await _hub.Services.GetRequiredService<Disclosures>().RecordAsync([new(person, birth.EventId, "caf-35", "agreement-1/2", Now), new(person, birth.EventId, "caf-35", "agreement-1/2", Now.AddDays(1))], CancellationToken.None);
+        await using (var connection = await _hub.Database.OpenConnectionAsync())
+            await Disclosures.RecordAsync(connection, [new(person, birth.EventId, "caf-35", "agreement-1/2", Now), new(person, birth.EventId, "caf-35", "agreement-1/2", Now.AddDays(1))], CancellationToken.None);
 
         var held = await GetAsync($"persons/{person}");
         Assert.DoesNotContain("MARQUEUR", held.ToJsonString(), StringComparison.OrdinalIgnoreCase);

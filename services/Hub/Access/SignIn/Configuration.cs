@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Components.Authorization;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.DataProtection.KeyManagement;
 using Microsoft.AspNetCore.Identity;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Access.SignIn;
 
@@ -43,8 +44,9 @@ internal static class Configuration
         services.Configure<PasswordHasherOptions>(hasher => hasher.IterationCount = HashIterations);
 
         // Every node has the same keys, so that any of them takes the cookies and forms of the others.
-        services.AddDataProtection().SetApplicationName("intercommunalite.hub").PersistKeysToDbContext<AccessDatabase>();
-        services.AddOptions<KeyManagementOptions>().Configure<IKeyWrapping>((keys, master) => keys.XmlEncryptor = new KeyRingEncryptor(master));
+        services.AddDataProtection().SetApplicationName("intercommunalite.hub");
+        services.AddOptions<KeyManagementOptions>().Configure<NpgsqlDataSource, IKeyWrapping>((keys, database, master) =>
+            (keys.XmlRepository, keys.XmlEncryptor) = (new KeyRing(database), new KeyRingEncryptor(master)));
 
         var secure = builder.Configuration.GetValue<bool>("Edge:BehindTlsProxy")
             || Edge.Addresses(builder.Configuration).All(address => address.StartsWith("https:", StringComparison.OrdinalIgnoreCase));

@@ -1,0 +1,11 @@
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>How much of the feed one may have at once; section <c>Feed</c>.</summary>
+internal sealed record FeedOptions
+{
+    /// <summary>Streams of a client that a node keeps open at a time.</summary>
+    public int StreamsPerClient { get; init; } = 16;
+
+    /// <summary>Positions of the store that one page looks through.</summary>
+    public int PositionsPerPage { get; init; } = 50_000;
+}
