@@ -39,7 +39,7 @@ app.UseAuthentication();
 app.UseRateLimiter();
 app.UseAuthorization();
 app.MapOpenApi().AllowAnonymous();
-app.MapGroup("/api/v1")
+app.MapGroup("/api/v1").WithMetadata(Body.Limit)
     .MapAccess()
     .MapAudit()
     .MapPrivacy()

@@ -29,7 +29,7 @@ public class BusUsersTests
             };
         });
         app.MapDelete("/api/v1/access/bus-users/{name}", (string name) => name == "combourg"
-            ? Results.Ok(new { name, commands = (string[]?)null, onBroker = false })
+            ? Results.Ok(new { name, commands = (string[]?)null, offBroker = true })
             : Results.Problem(title: "No such broker user", statusCode: 404));
     });
 

@@ -83,6 +83,16 @@ public sealed class BusUsersTests(FaultServers servers)
             await channel.ExchangeDeleteAsync(BusNames.ExchangeOf(Neighbour));
         await Eventually.Is(() => installation.ManagementAsync(HttpMethod.Get, $"api/exchanges/%2F/{BusNames.ExchangeOf(Neighbour)}"), status => status == HttpStatusCode.OK);
 
+        // One of another kind in its place leads nowhere: that keeps nobody else from being made, or removed.
+        await using (var own = await new ConnectionFactory { Uri = new((string)settings["ConnectionStrings__Bus"]!) }.CreateConnectionAsync())
+        await using (var channel = await own.CreateChannelAsync())
+        {
+            await channel.ExchangeDeleteAsync(BusNames.ExchangeOf(Neighbour));
+            await channel.ExchangeDeclareAsync(BusNames.ExchangeOf(Neighbour), ExchangeType.Direct, durable: true);
+        }
+
+        await installation.SetAsync("other", "35308");
+        await Eventually.Is(() => deployment.Hub.LastLines, lines => lines.Any(line => line.Contains($"could not be brought up to date ({Neighbour})", StringComparison.Ordinal)));
         using var removed = await installation.Administrator.DeleteAsync(new Uri("/api/v1/access/bus-users/combourg", UriKind.Relative));
         Assert.Equal(HttpStatusCode.OK, removed.StatusCode);
         Assert.Equal(HttpStatusCode.NotFound, await installation.ManagementAsync(HttpMethod.Get, "api/users/combourg"));

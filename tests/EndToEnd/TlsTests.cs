@@ -100,6 +100,7 @@ public sealed class TlsTests
         await using var behind = new ServiceProcess(ServiceProcess.Built("Connector"), new Dictionary<string, string?>(settings) { ["Edge__BehindTlsProxy"] = "true" });
         await behind.StartAsync();
         Assert.True(await IsToldHttpsAsync(port));
+        Assert.Contains("Edge__BehindTlsProxy is set without Edge__Proxies", await File.ReadAllTextAsync(behind.LogFile), StringComparison.Ordinal);
         await behind.StopAsync();
 
         // Whoever says so without being a proxy is not believed.

@@ -19,7 +19,7 @@ internal static class BusUsers
         string Name, IReadOnlyList<string> Communes, DateTimeOffset CreatedAt, string? Password, IReadOnlyDictionary<string, string> Settings, IReadOnlyList<string>? Commands,
         bool? OnBroker);
 
-    private sealed record Removed(string Name, IReadOnlyList<string>? Commands, bool? OnBroker);
+    private sealed record Removed(string Name, IReadOnlyList<string>? Commands, bool? OffBroker);
 
     public static Command Command(CommonOptions common, Terminal terminal) => new("bus-users", "Broker users of connectors, each for its communes alone.")
     {
@@ -97,7 +97,7 @@ internal static class BusUsers
             }
 
             terminal.Write($"{removed.Name}: removed");
-            Write(terminal, removed.Commands, removed.OnBroker is { } left ? !left : null);
+            Write(terminal, removed.Commands, removed.OffBroker);
             return Interco.Succeeded;
         });
         return command;
@@ -107,7 +107,7 @@ internal static class BusUsers
 
     private static void Write(Terminal terminal, IReadOnlyList<string>? commands, bool? isDone)
     {
-        if (isDone == false) terminal.Write("The broker does not answer now: it will be done there once it does.");
+        if (isDone == false) terminal.Write("The broker has not taken it now: it is tried again until it does.");
         if (commands is null) return;
         terminal.Write("The hub has no access to the broker's management. Run beside the broker:");
         foreach (var line in commands) terminal.Write($"  {line}");

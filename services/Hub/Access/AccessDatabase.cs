@@ -2,6 +2,7 @@ using System.Reflection;
 using Microsoft.AspNetCore.DataProtection.EntityFrameworkCore;
 using Microsoft.AspNetCore.Identity.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Migrations;
 using Npgsql;
 
@@ -35,5 +36,8 @@ internal sealed class AccessDatabase(DbContextOptions<AccessDatabase> options) :
         base.OnModelCreating(builder);
         builder.HasDefaultSchema(Schema);
         builder.UseOpenIddict();
+        // Lockout alone counts, by statements of its own: whoever saves an account that was read before does not set them back.
+        builder.Entity<Account>().Property(account => account.AccessFailedCount).Metadata.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
+        builder.Entity<Account>().Property(account => account.LockoutEnd).Metadata.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
     }
 }

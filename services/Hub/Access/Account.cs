@@ -14,6 +14,9 @@ internal sealed class Account : IdentityUser
     /// <summary>Its password was made by an administrator: another must be chosen before anything else.</summary>
     public bool MustChangePassword { get; set; }
 
+    /// <summary>Until when such a password lets in: <see cref="SignIn.Passwords.TemporaryFor"/> after it was made.</summary>
+    public DateTimeOffset? TemporaryUntil { get; set; }
+
     /// <summary>Does not come in, and is sent out where it is in.</summary>
     public bool Suspended { get; set; }
 
@@ -32,10 +35,6 @@ internal sealed class AccountStore(AccessDatabase database, IKeyWrapping master)
     public override async Task<string?> GetTokenAsync(Account user, string loginProvider, string name, CancellationToken cancellationToken)
     {
         if (await base.GetTokenAsync(user, loginProvider, name, cancellationToken) is not { } kept) return null;
-        var wrapped = Convert.FromBase64String(kept);
-        var value = Encoding.UTF8.GetString(master.Unwrap(wrapped));
-        // Goes into the database with the next change of the account, which every sign-in brings.
-        if (!master.IsNewest(wrapped)) await SetTokenAsync(user, loginProvider, name, value, cancellationToken);
-        return value;
+        return Encoding.UTF8.GetString(master.Unwrap(Convert.FromBase64String(kept)));
     }
 }

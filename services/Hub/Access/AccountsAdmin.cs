@@ -6,12 +6,10 @@ using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.Access.SignIn;
-using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Identity;
 using Microsoft.EntityFrameworkCore;
-using Npgsql;
 
 namespace Intercommunalite.Hub.Access;
 
@@ -46,8 +44,6 @@ internal sealed record AccountPassword(string Id, string? Email, string? Tempora
 /// <summary>Accounts: people who sign in to the pages.</summary>
 internal static class AccountsAdmin
 {
-    internal const long RightsLock = 0x1C0_ACC7;
-
     /// <summary>What a person can be.</summary>
     public static FrozenSet<string> RolesOfPeople { get; } = FrozenSet.Create(Roles.CommuneAgent, Roles.EpciAgent, Roles.Administrator, Roles.DataProtectionOfficer);
 
@@ -76,12 +72,15 @@ internal static class AccountsAdmin
         foreach (var error in ClientsAdmin.Check(roles, communes, territory).Where(error => !error.Field.StartsWith("roles.", StringComparison.Ordinal))) yield return error;
     }
 
-    /// <summary>An account, to be added. Takes a good part of a second where there is a password: not for the middle of a transaction.</summary>
+    /// <summary>An account, to be added; a temporary password holds for seven days. Takes a good part of a second where there is a password: not for the middle of a transaction.</summary>
     /// <returns>It, and its temporary password; null where passwords are not taken.</returns>
-    public static (Account Account, string? Password) New(UserManager<Account> accounts, SignInSettings settings, AccountRequest asked)
+    public static (Account Account, string? Password) New(UserManager<Account> accounts, SignInSettings settings, TimeProvider clock, AccountRequest asked)
     {
         var account = new Account { UserName = asked.Email.Trim(), Email = asked.Email.Trim(), DisplayName = asked.Name.Trim() };
-        return settings.TakesPasswords ? (account, SetTemporary(accounts, account)) : (account, null);
+        if (!settings.TakesPasswords) return (account, null);
+        var (password, hash) = NewPassword(accounts);
+        SetTemporary(account, hash, clock);
+        return (account, password);
     }
 
     /// <summary>Adds a new account.</summary>
@@ -129,26 +128,27 @@ internal static class AccountsAdmin
     private static async Task<IResult> ShowAsync(string id, UserManager<Account> accounts) =>
         await accounts.FindByIdAsync(id) is { } account ? TypedResults.Ok(await ShownAsync(accounts, account)) : NotKnown();
 
-    private static async Task<IResult> CreateAsync(HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings settings, Epci territory, AuditLog audit)
+    private static async Task<IResult> CreateAsync(
+        HttpContext context, UserManager<Account> accounts, SignInSettings settings, TimeProvider clock, Epci territory, RightsChanges changes)
     {
         var (asked, problem) = await Body.ReadAsync<AccountRequest>(context.Request);
         if (asked is null) return problem!;
         if (Errors(asked, territory) is { Count: > 0 } errors) return Body.Unprocessable(errors);
-        var (account, password) = New(accounts, settings, asked);
-        return await WithAuditAsync(context, database, audit, async note =>
+        var (account, password) = New(accounts, settings, clock, asked);
+        return await changes.MakeAsync(async () =>
         {
             if (!await AddAsync(accounts, account, asked.Roles, asked.Communes ?? [])) return There();
-            await note("access.account-created", account.Id, null, Rights(asked.Roles, asked.Communes));
+            await changes.NoteAsync(context, "access.account-created", account.Id, null, Rights(asked.Roles, asked.Communes));
             return TypedResults.Created($"{context.Request.Path}/{account.Id}", new AccountPassword(account.Id, account.Email, password));
-        });
+        }, context.RequestAborted);
     }
 
-    private static async Task<IResult> ChangeAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, Epci territory, AuditLog audit)
+    private static async Task<IResult> ChangeAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, Epci territory, RightsChanges changes)
     {
         var (asked, problem) = await Body.ReadAsync<AccountRequest>(context.Request);
         if (asked is null) return problem!;
         if (Errors(asked, territory) is { Count: > 0 } errors) return Body.Unprocessable(errors);
-        return await WithAuditAsync(context, database, audit, async note =>
+        return await changes.MakeAsync(async () =>
         {
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             if (!asked.Roles.Contains(Roles.Administrator) && await IsLastAsync(database, id, context.RequestAborted)) return Last();
@@ -156,81 +156,85 @@ internal static class AccountsAdmin
             var changed = await accounts.UpdateAsync(account);
             if (!changed.Succeeded) return changed.Errors.Any(error => error.Code == "DuplicateUserName") ? There() : throw Impossible(changed);
             await SetRightsAsync(accounts, account, asked.Roles, asked.Communes ?? []);
-            await note("access.account-changed", id, null, Rights(asked.Roles, asked.Communes));
+            await changes.NoteAsync(context, "access.account-changed", id, null, Rights(asked.Roles, asked.Communes));
             return TypedResults.Ok(await ShownAsync(accounts, account));
-        });
+        }, context.RequestAborted);
     }
 
-    private static async Task<IResult> SuspendAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, AuditLog audit)
+    private static async Task<IResult> SuspendAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, RightsChanges changes)
     {
         var (given, problem) = await Body.ReadAsync<Reasoned>(context.Request);
         if (given is null) return problem!;
         if (string.IsNullOrWhiteSpace(given.Reason)) return Body.Unprocessable("reason", "required");
-        return await WithAuditAsync(context, database, audit, async note =>
+        return await changes.MakeAsync(async () =>
         {
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             if (await IsLastAsync(database, id, context.RequestAborted)) return Last();
             account.Suspended = true;
             // What was signed in before does not come back when the account is resumed.
             await MustAsync(accounts.UpdateSecurityStampAsync(account));
-            await note("access.account-suspended", id, given.Reason, null);
+            await changes.NoteAsync(context, "access.account-suspended", id, given.Reason);
             return TypedResults.Ok(await ShownAsync(accounts, account));
-        });
+        }, context.RequestAborted);
     }
 
-    private static Task<IResult> ResumeAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, AuditLog audit) =>
-        WithAuditAsync(context, database, audit, async note =>
+    private static Task<IResult> ResumeAsync(string id, HttpContext context, UserManager<Account> accounts, RightsChanges changes) =>
+        changes.MakeAsync(async () =>
         {
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             account.Suspended = false;
             await MustAsync(accounts.UpdateAsync(account));
-            await note("access.account-resumed", id, null, null);
+            await changes.NoteAsync(context, "access.account-resumed", id);
             return TypedResults.Ok(await ShownAsync(accounts, account));
-        });
+        }, context.RequestAborted);
 
     private static async Task<IResult> ResetPasswordAsync(
-        string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, SignInSettings settings, AuditLog audit)
+        string id, HttpContext context, UserManager<Account> accounts, Lockout lockout, SignInSettings settings, TimeProvider clock, RightsChanges changes)
     {
         if (!settings.TakesPasswords)
             return TypedResults.Problem(title: "No passwords here", detail: "People sign in by the provider of SignIn:Oidc:Authority.", statusCode: StatusCodes.Status409Conflict);
-        if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
-        var password = SetTemporary(accounts, account);
-        return await WithAuditAsync(context, database, audit, async note =>
+        var (password, hash) = NewPassword(accounts);
+        return await changes.MakeAsync(async () =>
         {
-            (account.LockoutEnd, account.AccessFailedCount) = (null, 0);
+            if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
+            SetTemporary(account, hash, clock);
+            await lockout.ForgiveAsync(id, context.RequestAborted);
             await MustAsync(accounts.UpdateSecurityStampAsync(account));
-            await note("access.account-password-reset", id, null, null);
+            await changes.NoteAsync(context, "access.account-password-reset", id);
             return TypedResults.Ok(new AccountPassword(id, account.Email, password));
-        });
+        }, context.RequestAborted);
     }
 
-    private static Task<IResult> ResetAuthenticatorAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, AuditLog audit) =>
-        WithAuditAsync(context, database, audit, async note =>
+    private static Task<IResult> ResetAuthenticatorAsync(string id, HttpContext context, UserManager<Account> accounts, RightsChanges changes) =>
+        changes.MakeAsync(async () =>
         {
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             await MustAsync(accounts.SetTwoFactorEnabledAsync(account, false));
             await MustAsync(accounts.ResetAuthenticatorKeyAsync(account));
             await accounts.GenerateNewTwoFactorRecoveryCodesAsync(account, 0);
-            await note("access.account-authenticator-reset", id, null, null);
+            await changes.NoteAsync(context, "access.account-authenticator-reset", id);
             return TypedResults.Ok(await ShownAsync(accounts, account));
-        });
+        }, context.RequestAborted);
 
-    private static Task<IResult> DeleteAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, AuditLog audit) =>
-        WithAuditAsync(context, database, audit, async note =>
+    private static Task<IResult> DeleteAsync(string id, HttpContext context, AccessDatabase database, UserManager<Account> accounts, RightsChanges changes) =>
+        changes.MakeAsync(async () =>
         {
             if (await accounts.FindByIdAsync(id) is not { } account) return NotKnown();
             if (await IsLastAsync(database, id, context.RequestAborted)) return Last();
             await MustAsync(accounts.DeleteAsync(account));
-            await note("access.account-deleted", id, null, null);
+            await changes.NoteAsync(context, "access.account-deleted", id);
             return TypedResults.NoContent();
-        });
+        }, context.RequestAborted);
 
-    private static string SetTemporary(UserManager<Account> accounts, Account account)
+    // Takes a good part of a second: before a change, not in it.
+    private static (string Password, string Hash) NewPassword(UserManager<Account> accounts)
     {
         var password = Passwords.Temporary();
-        (account.PasswordHash, account.MustChangePassword) = (accounts.PasswordHasher.HashPassword(account, password), true);
-        return password;
+        return (password, accounts.PasswordHasher.HashPassword(new(), password));
     }
+
+    private static void SetTemporary(Account account, string hash, TimeProvider clock) =>
+        (account.PasswordHash, account.MustChangePassword, account.TemporaryUntil) = (hash, true, clock.GetUtcNow() + Passwords.TemporaryFor);
 
     private static List<FieldError> Errors(AccountRequest asked, Epci territory)
     {
@@ -251,18 +255,6 @@ internal static class AccountsAdmin
         List<string> Values(string type) => [.. claims.Where(claim => claim.Type == type).Select(claim => claim.Value).Order(StringComparer.Ordinal)];
     }
 
-    // What is done and its entry in the audit, both or neither; one at a time, so that two do not each spare the other as the last administrator.
-    private static async Task<IResult> WithAuditAsync(
-        HttpContext context, AccessDatabase database, AuditLog audit, Func<Func<string, string, string?, JsonObject?, Task>, Task<IResult>> act)
-    {
-        await using var transaction = await database.Database.BeginTransactionAsync(context.RequestAborted);
-        await database.Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({RightsLock})", context.RequestAborted);
-        var result = await act((what, id, why, details) =>
-            audit.AppendAsync((NpgsqlConnection)database.Database.GetDbConnection(), new(Caller.Of(context.User).Id, what, id, why, details), context.RequestAborted));
-        if (result is IStatusCodeHttpResult { StatusCode: < 400 }) await transaction.CommitAsync(context.RequestAborted);
-        return result;
-    }
-
     private static async Task<bool> IsLastAsync(AccessDatabase database, string id, CancellationToken cancellation)
     {
         var administrators = await database.UserClaims
@@ -272,7 +264,9 @@ internal static class AccountsAdmin
         return administrators.Count == 1 && administrators[0] == id;
     }
 
-    private static async Task MustAsync(Task<IdentityResult> act)
+    /// <summary>Does something to an account that nothing stands against.</summary>
+    /// <exception cref="InvalidOperationException">Another change came between; the message holds no value.</exception>
+    internal static async Task MustAsync(Task<IdentityResult> act)
     {
         if (await act is { Succeeded: false } failed) throw Impossible(failed);
     }

@@ -1,11 +1,8 @@
 using System.Security.Cryptography;
 using System.Text;
 using Intercommunalite.Hub.Access.SignIn;
-using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Identity;
-using Microsoft.EntityFrameworkCore;
-using Npgsql;
 using OpenIddict.Abstractions;
 
 namespace Intercommunalite.Hub.Access;
@@ -30,15 +27,15 @@ internal static class Bootstrap
     public const string ClientId = "first-administrator";
 
     private const int MinSecretLength = 16;
-    private const long Lock = 0x1C0_B007;
 
     public static void Map(IEndpointRouteBuilder api) => api.MapPost("access/bootstrap", CreateAsync)
         .AllowAnonymous()
+        .RequireRateLimiting(RateLimits.Secrets)
         .WithName("Bootstrap").WithSummary("Makes the first administrator, for whoever knows the secret of Access:BootstrapSecretFile; its secret is told once");
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IConfiguration configuration, AccessDatabase database, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
-        SignInSettings signIn, AuditLog audit, CancellationToken cancellation)
+        HttpContext context, IConfiguration configuration, IOpenIddictApplicationManager applications, UserManager<Account> accounts,
+        SignInSettings signIn, TimeProvider clock, RightsChanges changes, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<BootstrapRequest>(context.Request);
         if (asked is null) return problem!;
@@ -50,33 +47,32 @@ internal static class Bootstrap
         }
 
         if (asked.Email is not null && !AccountsAdmin.IsEmail(asked.Email)) return Body.Unprocessable("email", "an e-mail address expected");
-        var (account, password) = asked.Email is { } email ? AccountsAdmin.New(accounts, signIn, new(email, "Administrateur", [Roles.Administrator])) : (null, null);
+        var (account, password) = asked.Email is { } email ? AccountsAdmin.New(accounts, signIn, clock, new(email, "Administrateur", [Roles.Administrator])) : (null, null);
         // All or nothing: a client whose secret was not told would keep another from being made.
-        await using var transaction = await database.Database.BeginTransactionAsync(cancellation);
-        await database.Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({Lock})", cancellation);
-        var connection = (NpgsqlConnection)database.Database.GetDbConnection();
-        await foreach (var application in applications.ListAsync(cancellationToken: cancellation))
+        return await changes.MakeAsync(async () =>
         {
-            if (Client.Of(await applications.GetPropertiesAsync(application, cancellation)) is { } client && client.Roles.Contains(Roles.Administrator))
+            await foreach (var application in applications.ListAsync(cancellationToken: cancellation))
             {
-                return TypedResults.Problem(
-                    title: "There is an administrator", detail: "The first administrator is made once. Ask an administrator, or one of them for a new secret.",
-                    statusCode: StatusCodes.Status409Conflict);
+                if (Client.Of(await applications.GetPropertiesAsync(application, cancellation)) is { } client && client.Roles.Contains(Roles.Administrator))
+                {
+                    return TypedResults.Problem(
+                        title: "There is an administrator", detail: "The first administrator is made once. Ask an administrator, or one of them for a new secret.",
+                        statusCode: StatusCodes.Status409Conflict);
+                }
             }
-        }
 
-        var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new("First administrator", [Roles.Administrator]), cancellation);
-        await audit.AppendAsync(connection, new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
-        AccountPassword? made = null;
-        // One of this address may be left from before: the client alone is then made anew.
-        if (account is not null && await AccountsAdmin.AddAsync(accounts, account, [Roles.Administrator], []))
-        {
-            await audit.AppendAsync(connection, new("bootstrap", "access.account-created", account.Id, "first administrator"), cancellation);
-            made = new(account.Id, account.Email, password);
-        }
+            var secret = await ClientsAdmin.MakeAsync(applications, ClientId, new("First administrator", [Roles.Administrator]), cancellation);
+            await changes.NoteAsync(new("bootstrap", "access.client-created", ClientId, "first administrator"), cancellation);
+            AccountPassword? made = null;
+            // One of this address may be left from before: the client alone is then made anew.
+            if (account is not null && await AccountsAdmin.AddAsync(accounts, account, [Roles.Administrator], []))
+            {
+                await changes.NoteAsync(new("bootstrap", "access.account-created", account.Id, "first administrator"), cancellation);
+                made = new(account.Id, account.Email, password);
+            }
 
-        await transaction.CommitAsync(cancellation);
-        return TypedResults.Ok(new BootstrapAnswer(ClientId, secret, made));
+            return TypedResults.Ok(new BootstrapAnswer(ClientId, secret, made));
+        }, cancellation);
     }
 
     private static bool IsRight(string given, string? file)

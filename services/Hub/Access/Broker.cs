@@ -7,6 +7,11 @@ using RabbitMQ.Client;
 
 namespace Intercommunalite.Hub.Access;
 
+/// <summary>Something on the broker that could not be brought up to date.</summary>
+/// <param name="User">The broker user that it concerns; null when it concerns all of them.</param>
+/// <param name="Reason">Why.</param>
+internal sealed record BrokerFault(string? User, string Reason);
+
 /// <summary>
 /// The broker as its administrator sees it. Exchanges are made over AMQP, which the hub's user may; users over the management API
 /// (<c>ConnectionStrings__BusManagement</c>, a URL with the credentials of an administrator). Without that setting somebody makes them by hand.
@@ -64,33 +69,43 @@ internal sealed class Broker : IAsyncDisposable
         return response.StatusCode != HttpStatusCode.NotFound && response.EnsureSuccessStatusCode().IsSuccessStatusCode;
     }
 
-    /// <summary>Makes what is missing of the users and takes away what is there of the removed ones; all else stays.</summary>
-    public async Task ApplyAsync(IReadOnlyCollection<BusUser> users, IReadOnlySet<string> removed, CancellationToken cancellation)
+    /// <summary>
+    /// Takes away what is there of the removed users, then makes what is missing of the others; all else stays. Each by itself: a user can
+    /// break what is its own to declare, which must not keep another from coming in, or a removed one in.
+    /// </summary>
+    /// <returns>What failed.</returns>
+    public async Task<IReadOnlyList<BrokerFault>> ApplyAsync(IReadOnlyCollection<BusUser> users, IReadOnlySet<string> removed, CancellationToken cancellation)
     {
-        if (users.Count + removed.Count == 0) return;
-        // First the way to the hub: what is published to an exchange that leads nowhere is lost.
-        await DeclareAsync(users, cancellation);
-        if (_management is null) return;
-        var known = (await GetAsync<KnownUser>("api/users", cancellation)).ToDictionary(user => user.Name, user => user.Password_Hash);
-        var permissions = (await GetAsync<Permissions>($"api/vhosts/{Uri.EscapeDataString(_factory.VirtualHost)}/permissions", cancellation)).ToDictionary(permission => permission.User);
+        var faults = new List<BrokerFault>();
+        if (users.Count + removed.Count == 0) return faults;
+        Known? known = null;
+        if (_management is not null) await TryAsync(null, async () => known = await KnownAsync(cancellation));
+        foreach (var name in removed.Where(name => known?.PasswordHashes.ContainsKey(name) is true)) await TryAsync(name, () => RemoveAsync(name, cancellation));
+        IConnection? connection = null;
+        await TryAsync(null, async () => connection = await ConnectedAsync(cancellation));
+        if (connection is null) return faults;
         foreach (var user in users)
         {
-            var (hasUser, wanted) = (known.TryGetValue(user.Name, out var hash), new Permissions(user.Name, user.Configurable, user.Configurable, user.Readable));
-            var (hasPassword, hasPermissions) = (hash == user.PasswordHash, permissions.GetValueOrDefault(user.Name) == wanted);
-            if (hasPassword && hasPermissions) continue;
-            if (!hasPassword)
-                await PutAsync($"api/users/{user.Name}", new { password_hash = user.PasswordHash, hashing_algorithm = "rabbit_password_hashing_sha256", tags = "" }, cancellation);
-            if (!hasPermissions)
-                await PutAsync($"api/permissions/{Uri.EscapeDataString(_factory.VirtualHost)}/{user.Name}", new { wanted.Configure, wanted.Write, wanted.Read }, cancellation);
-            // A channel remembers what it was allowed.
-            if (hasUser) await DeleteAsync($"api/connections/username/{user.Name}", cancellation);
+            await TryAsync(user.Name, async () =>
+            {
+                // First the way to the hub: what is published to an exchange that leads nowhere is lost.
+                await DeclareAsync(connection, user, cancellation);
+                if (known is not null) await MakeAsync(user, known, cancellation);
+            });
         }
 
-        foreach (var name in removed.Where(known.ContainsKey))
+        return faults;
+
+        async Task TryAsync(string? user, Func<Task> act)
         {
-            await DeleteAsync($"api/users/{name}", cancellation);
-            await DeleteAsync($"api/connections/username/{name}", cancellation);
-            await DeleteAsync($"api/exchanges/{Uri.EscapeDataString(_factory.VirtualHost)}/{BusNames.ExchangeOf(name)}", cancellation);
+            try
+            {
+                await act();
+            }
+            catch (Exception e) when (!cancellation.IsCancellationRequested)
+            {
+                faults.Add(new(user, $"{e.GetType().Name}: {(e.InnerException ?? e).Message}"));
+            }
         }
     }
 
@@ -100,22 +115,44 @@ internal sealed class Broker : IAsyncDisposable
         if (_connection is not null) await _connection.DisposeAsync();
     }
 
-    // Each time anew: a user may delete its own exchange.
-    private async Task DeclareAsync(IEnumerable<BusUser> users, CancellationToken cancellation)
-    {
-        if (_connection is not { IsOpen: true })
-        {
-            if (_connection is not null) await _connection.DisposeAsync();
-            _connection = await _factory.CreateConnectionAsync(cancellation);
-        }
+    private async Task<Known> KnownAsync(CancellationToken cancellation) => new(
+        (await GetAsync<KnownUser>("api/users", cancellation)).ToDictionary(user => user.Name, user => user.Password_Hash),
+        (await GetAsync<Permissions>($"api/vhosts/{Uri.EscapeDataString(_factory.VirtualHost)}/permissions", cancellation)).ToDictionary(permission => permission.User));
 
-        await using var channel = await _connection.CreateChannelAsync(cancellationToken: cancellation);
+    private async Task MakeAsync(BusUser user, Known known, CancellationToken cancellation)
+    {
+        var (hasUser, wanted) = (known.PasswordHashes.TryGetValue(user.Name, out var hash), new Permissions(user.Name, user.Configurable, user.Configurable, user.Readable));
+        var (hasPassword, hasPermissions) = (hash == user.PasswordHash, known.Permissions.GetValueOrDefault(user.Name) == wanted);
+        if (hasPassword && hasPermissions) return;
+        if (!hasPassword)
+            await PutAsync($"api/users/{user.Name}", new { password_hash = user.PasswordHash, hashing_algorithm = "rabbit_password_hashing_sha256", tags = "" }, cancellation);
+        if (!hasPermissions)
+            await PutAsync($"api/permissions/{Uri.EscapeDataString(_factory.VirtualHost)}/{user.Name}", new { wanted.Configure, wanted.Write, wanted.Read }, cancellation);
+        // A channel remembers what it was allowed.
+        if (hasUser) await DeleteAsync($"api/connections/username/{user.Name}", cancellation);
+    }
+
+    private async Task RemoveAsync(string name, CancellationToken cancellation)
+    {
+        await DeleteAsync($"api/users/{name}", cancellation);
+        await DeleteAsync($"api/connections/username/{name}", cancellation);
+        await DeleteAsync($"api/exchanges/{Uri.EscapeDataString(_factory.VirtualHost)}/{BusNames.ExchangeOf(name)}", cancellation);
+    }
+
+    private async Task<IConnection> ConnectedAsync(CancellationToken cancellation)
+    {
+        if (_connection is { IsOpen: true }) return _connection;
+        if (_connection is not null) await _connection.DisposeAsync();
+        return _connection = await _factory.CreateConnectionAsync(cancellation);
+    }
+
+    // Each time anew: a user may delete its own exchange. On a channel of its own, which an exchange of another kind in its place closes.
+    private static async Task DeclareAsync(IConnection connection, BusUser user, CancellationToken cancellation)
+    {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancellation);
         await channel.ExchangeDeclareAsync(BusNames.SegmentExchange, ExchangeType.Fanout, durable: true, cancellationToken: cancellation);
-        foreach (var user in users)
-        {
-            await channel.ExchangeDeclareAsync(BusNames.ExchangeOf(user.Name), ExchangeType.Fanout, durable: true, cancellationToken: cancellation);
-            await channel.ExchangeBindAsync(BusNames.SegmentExchange, BusNames.ExchangeOf(user.Name), "", cancellationToken: cancellation);
-        }
+        await channel.ExchangeDeclareAsync(BusNames.ExchangeOf(user.Name), ExchangeType.Fanout, durable: true, cancellationToken: cancellation);
+        await channel.ExchangeBindAsync(BusNames.SegmentExchange, BusNames.ExchangeOf(user.Name), "", cancellationToken: cancellation);
     }
 
     private async Task<T[]> GetAsync<T>(string path, CancellationToken cancellation) => await _management!.GetFromJsonAsync<T[]>(new Uri(path, UriKind.Relative), cancellation) ?? [];
@@ -145,6 +182,8 @@ internal sealed class Broker : IAsyncDisposable
             DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(credentials))) },
         };
     }
+
+    private sealed record Known(IReadOnlyDictionary<string, string> PasswordHashes, IReadOnlyDictionary<string, Permissions> Permissions);
 
     private sealed record KnownUser(string Name, string Password_Hash);
 

@@ -48,7 +48,6 @@ internal sealed partial class BusUsers(
     private readonly SemaphoreSlim _oneAtATime = new(1);
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile FrozenDictionary<string, FrozenSet<string>> _rights = FrozenDictionary<string, FrozenSet<string>>.Empty;
-    private string? _fault;
 
     /// <summary>The user that the hub itself connects as.</summary>
     public string HubsOwn => broker.User;
@@ -145,8 +144,8 @@ internal sealed partial class BusUsers(
     }
 
     /// <summary>Brings rights and broker up to what the table says.</summary>
-    /// <returns>Why the broker is not; null when it is, or when it is the administrator who makes its users.</returns>
-    public async Task<string?> ApplyAsync(CancellationToken cancellation)
+    /// <returns>What of the broker is not; nothing of its users where it is the administrator who makes them.</returns>
+    public async Task<IReadOnlyList<BrokerFault>> ApplyAsync(CancellationToken cancellation)
     {
         await _oneAtATime.WaitAsync(cancellation);
         try
@@ -154,15 +153,7 @@ internal sealed partial class BusUsers(
             var rows = await ReadAsync(cancellation);
             _rights = rows.Active.ToFrozenDictionary(user => user.Name, user => user.Communes.ToFrozenSet());
             _known.TrySetResult();
-            try
-            {
-                await broker.ApplyAsync(rows.Active, rows.Removed, cancellation);
-                return null;
-            }
-            catch (Exception e) when (!cancellation.IsCancellationRequested)
-            {
-                return $"{e.GetType().Name}: {(e.InnerException ?? e).Message}";
-            }
+            return await broker.ApplyAsync(rows.Active, rows.Removed, cancellation);
         }
         finally
         {
@@ -176,11 +167,12 @@ internal sealed partial class BusUsers(
         {
             await schema.Applied.WaitAsync(stoppingToken);
             using var timer = new PeriodicTimer(s_interval, clock);
+            IReadOnlyList<BrokerFault> told = [];
             do
             {
-                var fault = await TryAsync(stoppingToken);
-                if (fault is not null && fault != _fault) LogNotApplied(fault);
-                _fault = fault;
+                var faults = await TryAsync(stoppingToken);
+                foreach (var fault in faults.Except(told)) LogNotApplied(fault.User ?? "all", fault.Reason);
+                told = faults;
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
@@ -190,7 +182,7 @@ internal sealed partial class BusUsers(
         }
     }
 
-    private async Task<string?> TryAsync(CancellationToken stopping)
+    private async Task<IReadOnlyList<BrokerFault>> TryAsync(CancellationToken stopping)
     {
         try
         {
@@ -199,7 +191,7 @@ internal sealed partial class BusUsers(
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
             // The database: until it is back, the rights are what they were.
-            return e.Message;
+            return [new(null, e.Message)];
         }
     }
 
@@ -233,6 +225,6 @@ internal sealed partial class BusUsers(
     [GeneratedRegex("^[a-z0-9][a-z0-9-]*$")]
     private static partial Regex Name();
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker users of connectors could not be brought up to date; it is tried again. {Reason}")]
-    private partial void LogNotApplied(string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Broker users of connectors could not be brought up to date ({User}); it is tried again. {Reason}")]
+    private partial void LogNotApplied(string user, string reason);
 }

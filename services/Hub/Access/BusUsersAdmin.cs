@@ -72,7 +72,7 @@ internal static class BusUsersAdmin
         }
 
         if (change.User is not { } user) return TypedResults.Problem(title: "Not to be had", detail: change.Conflict, statusCode: StatusCodes.Status409Conflict);
-        var fault = await users.ApplyAsync(cancellation);
+        var faults = await users.ApplyAsync(cancellation);
         var answer = new
         {
             user.Name,
@@ -81,7 +81,7 @@ internal static class BusUsersAdmin
             change.Password,
             settings = broker.Settings(user, change.Password),
             commands = broker.IsManaged ? null : broker.Commands(user),
-            onBroker = broker.IsManaged ? fault is null : (bool?)null,
+            onBroker = broker.IsManaged ? IsDone(faults, user.Name) : (bool?)null,
         };
         return change.Created ? TypedResults.Created((string?)null, answer) : TypedResults.Ok(answer);
     }
@@ -90,9 +90,11 @@ internal static class BusUsersAdmin
     {
         if (!BusUsers.IsName(name) || !await users.RemoveAsync(name, Caller.Of(caller).Id, cancellation))
             return TypedResults.Problem(title: "No such broker user", detail: "GET access/bus-users lists those that there are.", statusCode: StatusCodes.Status404NotFound);
-        var fault = await users.ApplyAsync(cancellation);
-        return TypedResults.Ok(new { name, commands = broker.IsManaged ? null : Broker.RemovalCommands(name), onBroker = broker.IsManaged ? fault is not null : (bool?)null });
+        var faults = await users.ApplyAsync(cancellation);
+        return TypedResults.Ok(new { name, commands = broker.IsManaged ? null : Broker.RemovalCommands(name), offBroker = broker.IsManaged ? IsDone(faults, name) : (bool?)null });
     }
+
+    private static bool IsDone(IReadOnlyList<BrokerFault> faults, string name) => faults.All(fault => fault.User is not null && fault.User != name);
 
     private sealed record Wanted(string Name, IReadOnlyList<string>? Communes, bool NewPassword = false);
 }

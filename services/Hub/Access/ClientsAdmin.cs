@@ -3,12 +3,9 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
-using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.IdentityModel.Tokens;
-using Npgsql;
 using OpenIddict.Abstractions;
 using static OpenIddict.Abstractions.OpenIddictConstants;
 
@@ -36,7 +33,7 @@ internal static partial class ClientsAdmin
 {
     public static void Map(IEndpointRouteBuilder api)
     {
-        var clients = api.MapGroup("access/clients").RequireAuthorization(Rules.Administer).AddEndpointFilter(InOneTransactionAsync);
+        var clients = api.MapGroup("access/clients").RequireAuthorization(Rules.Administer);
         clients.MapGet("", ListAsync).WithName("Clients").WithSummary("Clients, and what they may be");
         clients.MapPost("", CreateAsync).WithName("ClientCreate").WithSummary("A new client; its secret is told once");
         clients.MapGet("{id}", ShowAsync).WithName("Client").WithSummary("One of them");
@@ -89,64 +86,71 @@ internal static partial class ClientsAdmin
         await applications.FindByClientIdAsync(id, cancellation) is { } application ? TypedResults.Ok(await ShownAsync(applications, application, cancellation)) : NotKnown();
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IOpenIddictApplicationManager applications, Epci territory, AuditLog audit, CancellationToken cancellation)
+        HttpContext context, IOpenIddictApplicationManager applications, Epci territory, RightsChanges changes, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<ClientRequest>(context.Request);
         if (asked is null) return problem!;
         var errors = Check(asked, territory).ToList();
         if (asked.Id is null || !Identifier().IsMatch(asked.Id)) errors.Insert(0, new("id", "3 to 64 small letters, digits and hyphens expected"));
         if (errors.Count > 0) return Body.Unprocessable(errors);
-        if (await applications.FindByClientIdAsync(asked.Id!, cancellation) is not null)
-            return TypedResults.Problem(title: "There is one already", detail: "A client of this id is known. Change it, or choose another id.", statusCode: StatusCodes.Status409Conflict);
-        var secret = await MakeAsync(applications, asked.Id!, asked, cancellation);
-        await NoteAsync(context, audit, "access.client-created", asked.Id!, null, Rights(asked));
-        return TypedResults.Created($"{context.Request.Path}/{asked.Id}", new ClientSecret(asked.Id!, secret));
+        return await changes.MakeAsync(async () =>
+        {
+            if (await applications.FindByClientIdAsync(asked.Id!, cancellation) is not null)
+                return TypedResults.Problem(title: "There is one already", detail: "A client of this id is known. Change it, or choose another id.", statusCode: StatusCodes.Status409Conflict);
+            var secret = await MakeAsync(applications, asked.Id!, asked, cancellation);
+            await changes.NoteAsync(context, "access.client-created", asked.Id!, null, Rights(asked));
+            return TypedResults.Created($"{context.Request.Path}/{asked.Id}", new ClientSecret(asked.Id!, secret));
+        }, cancellation);
     }
 
     private static async Task<IResult> ChangeAsync(
-        string id, HttpContext context, IOpenIddictApplicationManager applications, Epci territory, AuditLog audit, CancellationToken cancellation)
+        string id, HttpContext context, IOpenIddictApplicationManager applications, Epci territory, RightsChanges changes, CancellationToken cancellation)
     {
         var (asked, problem) = await Body.ReadAsync<ClientRequest>(context.Request);
         if (asked is null) return problem!;
         var errors = Check(asked, territory).ToList();
         if (asked.Id is not null && asked.Id != id) errors.Insert(0, new("id", "cannot be changed"));
         if (errors.Count > 0) return Body.Unprocessable(errors);
-        if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
-        var before = await ShownAsync(applications, application, cancellation);
-        if (before.Roles.Contains(Roles.Administrator) && !asked.Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
-        if (asked.PublicKeys is null && before.Authentication == KeyAuthentication) asked = asked with { PublicKeys = JsonSerializer.SerializeToElement(await applications.GetJsonWebKeySetAsync(application, cancellation)) };
-        var descriptor = new OpenIddictApplicationDescriptor();
-        await applications.PopulateAsync(descriptor, application, cancellation);
-        Describe(descriptor, asked, before.Suspended);
-        if (descriptor.JsonWebKeySet is not null) descriptor.ClientSecret = null;
-        await applications.UpdateAsync(application, descriptor, cancellation);
-        await NoteAsync(context, audit, "access.client-changed", id, null, Rights(asked));
-        return TypedResults.Ok(await ShownAsync(applications, application, cancellation));
-    }
-
-    private static async Task<IResult> RenewAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
-    {
-        if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
-        if (await applications.GetJsonWebKeySetAsync(application, cancellation) is not null)
+        return await changes.MakeAsync(async () =>
         {
-            return TypedResults.Problem(
-                title: "It has no secret", detail: "The client signs with a key of its own: change its publicKeys.", statusCode: StatusCodes.Status409Conflict);
-        }
-
-        var secret = NewSecret();
-        await applications.UpdateAsync(application, secret, cancellation);
-        await NoteAsync(context, audit, "access.client-secret-renewed", id);
-        return TypedResults.Ok(new ClientSecret(id, secret));
+            if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
+            var before = await ShownAsync(applications, application, cancellation);
+            if (before.Roles.Contains(Roles.Administrator) && !asked.Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
+            if (asked.PublicKeys is null && before.Authentication == KeyAuthentication) asked = asked with { PublicKeys = JsonSerializer.SerializeToElement(await applications.GetJsonWebKeySetAsync(application, cancellation)) };
+            var descriptor = new OpenIddictApplicationDescriptor();
+            await applications.PopulateAsync(descriptor, application, cancellation);
+            Describe(descriptor, asked, before.Suspended);
+            if (descriptor.JsonWebKeySet is not null) descriptor.ClientSecret = null;
+            await applications.UpdateAsync(application, descriptor, cancellation);
+            await changes.NoteAsync(context, "access.client-changed", id, null, Rights(asked));
+            return TypedResults.Ok(await ShownAsync(applications, application, cancellation));
+        }, cancellation);
     }
 
-    private static Task<IResult> SuspendAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation) =>
-        SetSuspendedAsync(id, suspended: true, context, applications, audit, cancellation);
+    private static Task<IResult> RenewAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, RightsChanges changes, CancellationToken cancellation) =>
+        changes.MakeAsync(async () =>
+        {
+            if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
+            if (await applications.GetJsonWebKeySetAsync(application, cancellation) is not null)
+            {
+                return TypedResults.Problem(
+                    title: "It has no secret", detail: "The client signs with a key of its own: change its publicKeys.", statusCode: StatusCodes.Status409Conflict);
+            }
 
-    private static Task<IResult> ResumeAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation) =>
-        SetSuspendedAsync(id, suspended: false, context, applications, audit, cancellation);
+            var secret = NewSecret();
+            await applications.UpdateAsync(application, secret, cancellation);
+            await changes.NoteAsync(context, "access.client-secret-renewed", id);
+            return TypedResults.Ok(new ClientSecret(id, secret));
+        }, cancellation);
+
+    private static Task<IResult> SuspendAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, RightsChanges changes, CancellationToken cancellation) =>
+        SetSuspendedAsync(id, suspended: true, context, applications, changes, cancellation);
+
+    private static Task<IResult> ResumeAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, RightsChanges changes, CancellationToken cancellation) =>
+        SetSuspendedAsync(id, suspended: false, context, applications, changes, cancellation);
 
     private static async Task<IResult> SetSuspendedAsync(
-        string id, bool suspended, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
+        string id, bool suspended, HttpContext context, IOpenIddictApplicationManager applications, RightsChanges changes, CancellationToken cancellation)
     {
         string? reason = null;
         if (suspended)
@@ -157,25 +161,29 @@ internal static partial class ClientsAdmin
             reason = given.Reason;
         }
 
-        if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
-        var shown = await ShownAsync(applications, application, cancellation);
-        if (suspended && shown.Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
-        var descriptor = new OpenIddictApplicationDescriptor();
-        await applications.PopulateAsync(descriptor, application, cancellation);
-        new Client(shown.Roles, shown.Communes, suspended).Into(descriptor.Properties);
-        await applications.UpdateAsync(application, descriptor, cancellation);
-        await NoteAsync(context, audit, suspended ? "access.client-suspended" : "access.client-resumed", id, reason);
-        return TypedResults.Ok(shown with { Suspended = suspended });
+        return await changes.MakeAsync(async () =>
+        {
+            if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
+            var shown = await ShownAsync(applications, application, cancellation);
+            if (suspended && shown.Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
+            var descriptor = new OpenIddictApplicationDescriptor();
+            await applications.PopulateAsync(descriptor, application, cancellation);
+            new Client(shown.Roles, shown.Communes, suspended).Into(descriptor.Properties);
+            await applications.UpdateAsync(application, descriptor, cancellation);
+            await changes.NoteAsync(context, suspended ? "access.client-suspended" : "access.client-resumed", id, reason);
+            return TypedResults.Ok(shown with { Suspended = suspended });
+        }, cancellation);
     }
 
-    private static async Task<IResult> DeleteAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, AuditLog audit, CancellationToken cancellation)
-    {
-        if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
-        if ((await ShownAsync(applications, application, cancellation)).Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
-        await applications.DeleteAsync(application, cancellation);
-        await NoteAsync(context, audit, "access.client-deleted", id);
-        return TypedResults.NoContent();
-    }
+    private static Task<IResult> DeleteAsync(string id, HttpContext context, IOpenIddictApplicationManager applications, RightsChanges changes, CancellationToken cancellation) =>
+        changes.MakeAsync(async () =>
+        {
+            if (await applications.FindByClientIdAsync(id, cancellation) is not { } application) return NotKnown();
+            if ((await ShownAsync(applications, application, cancellation)).Roles.Contains(Roles.Administrator) && await IsLastAsync(applications, id, cancellation)) return Last();
+            await applications.DeleteAsync(application, cancellation);
+            await changes.NoteAsync(context, "access.client-deleted", id);
+            return TypedResults.NoContent();
+        }, cancellation);
 
     private const string KeyAuthentication = ClientAuthenticationMethods.PrivateKeyJwt;
 
@@ -233,23 +241,6 @@ internal static partial class ClientsAdmin
         ["roles"] = JsonSerializer.SerializeToNode(asked.Roles),
         ["communes"] = JsonSerializer.SerializeToNode(asked.Communes ?? []),
     };
-
-    // A change and its entry in the audit come about together or not at all; one at a time, so that two changes do not each see the other's administrator.
-    private static async ValueTask<object?> InOneTransactionAsync(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
-    {
-        var context = invocation.HttpContext;
-        if (HttpMethods.IsGet(context.Request.Method)) return await next(invocation);
-        var database = context.RequestServices.GetRequiredService<AccessDatabase>().Database;
-        await using var transaction = await database.BeginTransactionAsync(context.RequestAborted);
-        await database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock({AccountsAdmin.RightsLock})", context.RequestAborted);
-        var result = await next(invocation);
-        if (result is IStatusCodeHttpResult { StatusCode: < 400 }) await transaction.CommitAsync(context.RequestAborted);
-        return result;
-    }
-
-    private static Task NoteAsync(HttpContext context, AuditLog audit, string act, string id, string? why = null, JsonObject? details = null) => audit.AppendAsync(
-        (NpgsqlConnection)context.RequestServices.GetRequiredService<AccessDatabase>().Database.GetDbConnection(),
-        new(Caller.Of(context.User).Id, act, id, why, details), context.RequestAborted);
 
     // 256 bits, in letters that need no quoting anywhere.
     private static string NewSecret() => Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32));

@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Privacy;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.EntityFrameworkCore;
@@ -17,6 +18,12 @@ internal static class Configuration
             options = options with { Issuer = (builder.Configuration[WebHostDefaults.ServerUrlsKey] ?? "http://127.0.0.1:5080").Split(';')[0] };
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton<CurrentRights>();
+        builder.Services.AddScoped<RightsChanges>();
+        builder.Services.AddSingleton(new WrappedElsewhere(async (services, cancellation) =>
+        {
+            await using var scope = services.CreateAsyncScope();
+            return await Rewrapping.RewrapAsync(scope.ServiceProvider.GetRequiredService<AccessDatabase>(), scope.ServiceProvider.GetRequiredService<IKeyWrapping>(), cancellation);
+        }));
         builder.Services.AddOpenIddict().AddCore(core => core.UseEntityFrameworkCore().UseDbContext<AccessDatabase>());
         builder.Services.AddDbContext<AccessDatabase>((services, database) =>
             database.UseNpgsql(services.GetRequiredService<NpgsqlDataSource>(), npgsql => npgsql.MigrationsHistoryTable("migrations", AccessDatabase.Schema)));

@@ -1,5 +1,8 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Threading.RateLimiting;
+using Intercommunalite.Hub.Access.SignIn;
 using Microsoft.AspNetCore.RateLimiting;
 
 namespace Intercommunalite.Hub.Access;
@@ -16,18 +19,18 @@ internal sealed record RateLimitOptions
     /// <summary>Requests for a token in a minute, from one address.</summary>
     public int TokensPerMinute { get; init; } = 60;
 
-    /// <summary>Tries to sign in in a minute, from one address.</summary>
+    /// <summary>Tries to sign in, or to make the first administrator, in a minute, from one address.</summary>
     public int SignInsPerMinute { get; init; } = 10;
 }
 
 /// <summary>
 /// Limits how often the hub is asked: a bucket for each caller, known by its token, else (sessions too) by its address; narrower ones by address
-/// for requests for tokens and where people sign in. Health is exempt. A stream of the feed is one request.
+/// for requests for tokens, where people sign in, and for the first administrator. Health is exempt. A stream of the feed is one request.
 /// </summary>
 internal static class RateLimits
 {
-    /// <summary>Policy of the routes where people sign in.</summary>
-    public const string SignIn = "sign-in";
+    /// <summary>Policy of the routes where a person's secret, or that of the host, can be tried.</summary>
+    public const string Secrets = "secrets";
 
     private static readonly TimeSpan s_minute = TimeSpan.FromMinutes(1);
 
@@ -39,7 +42,7 @@ internal static class RateLimits
             limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
                 context.Request.Path.StartsWithSegments("/health") || IsForToken(context) ? RateLimitPartition.GetNoLimiter("exempt")
                 : Bucket(Caller(context), options.RequestBurst, options.RequestsPerSecond, TimeSpan.FromSeconds(1)));
-            limiter.AddPolicy(SignIn, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
+            limiter.AddPolicy(Secrets, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
             limiter.OnRejected = RejectAsync;
         });
     }
@@ -68,6 +71,12 @@ internal static class RateLimits
     {
         var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var told) ? Math.Max(1, (int)Math.Ceiling(told.TotalSeconds)) : 1;
         rejected.HttpContext.Response.Headers.RetryAfter = wait.ToString(CultureInfo.InvariantCulture);
+        if (SignInPages.Are(rejected.HttpContext.Request))
+        {
+            await SignInPages.TooOften(rejected.HttpContext, wait).ExecuteAsync(rejected.HttpContext);
+            return;
+        }
+
         await TypedResults.Problem(
             title: "Too many requests",
             detail: $"This caller asks more often than it may. Send again after {wait} s; the administrator sets the rates (RateLimits__…).",
@@ -79,5 +88,13 @@ internal static class RateLimits
 
     private static string Caller(HttpContext context) => context.User.FindFirst("sub") is { } known ? $"caller {known.Value}" : $"address {Address(context)}";
 
-    private static string Address(HttpContext context) => context.Connection.RemoteIpAddress?.ToString() ?? "";
+    private static string Address(HttpContext context) => AddressOf(context.Connection.RemoteIpAddress);
+
+    /// <summary>What counts as one address: of IPv6 the network of 64 bits, which is the least that a subscriber has (RFC 6177) and takes addresses from at will.</summary>
+    internal static string AddressOf(IPAddress? address)
+    {
+        if (address is null) return "";
+        if (address.IsIPv4MappedToIPv6) address = address.MapToIPv4();
+        return address.AddressFamily == AddressFamily.InterNetworkV6 ? Convert.ToHexStringLower(address.GetAddressBytes().AsSpan(0, 8)) : address.ToString();
+    }
 }

@@ -47,7 +47,7 @@ internal static class TokenServer
         });
     }
 
-    public static void Map(IEndpointRouteBuilder app) => app.MapPost(Path, IssueAsync).AllowAnonymous().ExcludeFromDescription();
+    public static void Map(IEndpointRouteBuilder app) => app.MapPost(Path, IssueAsync).AllowAnonymous().WithMetadata(Body.Limit).ExcludeFromDescription();
 
     // The client has been authenticated by OpenIddict before this.
     private static async Task<IResult> IssueAsync(HttpContext context, IOpenIddictApplicationManager applications, AccessOptions options)

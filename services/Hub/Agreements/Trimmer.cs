@@ -17,40 +17,33 @@ internal sealed class Trimmer
     /// <summary>Allows values by their paths: <c>school</c>, <c>child.lastName</c>. Lists on the way are gone through item by item.</summary>
     public static Trimmer Of(IEnumerable<string> paths) => new(Fields(paths.Select(path => path.Split('.'))));
 
-    /// <summary>What is allowed of a JSON object; <c>{}</c> when that is nothing.</summary>
+    /// <summary>What is allowed of a JSON object; <c>{}</c> when that is nothing. Of an object or a list inside, of which nothing is left, nothing is told.</summary>
     public string Trim(string json)
     {
         var bytes = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(json.Length));
+        // What is left is no longer than the whole.
+        var left = ArrayPool<byte>.Shared.Rent(bytes.Length);
         try
         {
-            var length = Encoding.UTF8.GetBytes(json, bytes);
-            // What is left is no longer than the whole.
-            var trimmed = new ArrayBufferWriter<byte>(length + 2);
-            using (var writer = new Utf8JsonWriter(trimmed))
-            {
-                var reader = new Utf8JsonReader(bytes.AsSpan(0, length));
-                reader.Read();
-                if (!TryWrite(ref reader, bytes, _fields, writer))
-                {
-                    writer.WriteStartObject();
-                    writer.WriteEndObject();
-                }
-            }
-
-            return Encoding.UTF8.GetString(trimmed.WrittenSpan);
+            var whole = bytes.AsSpan(0, Encoding.UTF8.GetBytes(json, bytes));
+            var reader = new Utf8JsonReader(whole);
+            reader.Read();
+            var output = new Output(left);
+            return TryWriteObject(ref reader, whole, _fields, ref output) ? Encoding.UTF8.GetString(left.AsSpan(0, output.Length)) : "{}";
         }
         finally
         {
-            // It may hold personal data.
+            // They may hold personal data.
             ArrayPool<byte>.Shared.Return(bytes, clearArray: true);
+            ArrayPool<byte>.Shared.Return(left, clearArray: true);
         }
     }
 
     private static Field[] Fields(IEnumerable<string[]> paths) =>
-        [.. paths.GroupBy(path => path[0]).Select(same => new Field(JsonEncodedText.Encode(same.Key), same.Any(path => path.Length == 1) ? null : Fields(same.Select(path => path[1..]))))];
+        [.. paths.GroupBy(path => path[0]).Select(same => new Field(Encoding.UTF8.GetBytes(same.Key), same.Any(path => path.Length == 1) ? null : Fields(same.Select(path => path[1..]))))];
 
-    // The reader is on the first token of what is to be an object, and is left on its last. False when it is none.
-    private static bool TryWrite(ref Utf8JsonReader reader, byte[] json, Field[] fields, Utf8JsonWriter writer)
+    // The reader is on the first token of what is to be an object, and is left on its last. False when nothing of it is left; nothing was written then.
+    private static bool TryWriteObject(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Field[] fields, ref Output output)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
         {
@@ -58,65 +51,99 @@ internal sealed class Trimmer
             return false;
         }
 
-        writer.WriteStartObject();
+        var (before, any) = (output.Length, false);
+        output.Begin("{"u8);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var field = Find(ref reader, fields);
             reader.Read();
             if (field is null) reader.Skip();
-            else Write(ref reader, json, field.Value, writer);
+            else any |= TryWriteField(ref reader, json, field.Value, ref output);
         }
 
-        writer.WriteEndObject();
-        return true;
+        return output.End("}"u8, before, any);
     }
 
     private static Field? Find(ref Utf8JsonReader reader, Field[] fields)
     {
         foreach (var field in fields)
         {
-            if (reader.ValueTextEquals(field.Name.EncodedUtf8Bytes)) return field;
+            if (reader.ValueTextEquals(field.Name)) return field;
         }
 
         return null;
     }
 
-    private static void Write(ref Utf8JsonReader reader, byte[] json, Field field, Utf8JsonWriter writer)
+    private static bool TryWriteField(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Field field, ref Output output)
     {
+        var before = output.Length;
+        output.Begin("\""u8, field.Name, "\":"u8);
         switch (reader.TokenType)
         {
             case JsonTokenType.StartArray:
-                writer.WriteStartArray(field.Name);
-                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                output.Append("["u8);
+                // An empty list of values is a value like others.
+                var (any, isEmpty) = (false, true);
+                for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; isEmpty = false)
                 {
-                    if (field.Inner is { } inner) TryWrite(ref reader, json, inner, writer);
+                    if (field.Inner is { } inner) any |= TryWriteObject(ref reader, json, inner, ref output);
                     else if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray) reader.Skip();
-                    else WriteValue(ref reader, json, writer);
+                    else any = output.Begin(Value(ref reader, json));
                 }
 
-                writer.WriteEndArray();
-                break;
+                return output.End("]"u8, before, any || (isEmpty && field.Inner is null));
             case JsonTokenType.StartObject when field.Inner is { } inner:
-                writer.WritePropertyName(field.Name);
-                TryWrite(ref reader, json, inner, writer);
-                break;
+                return output.End([], before, TryWriteObject(ref reader, json, inner, ref output));
             case JsonTokenType.StartObject:
                 reader.Skip();
-                break;
+                return output.End([], before, false);
             default:
-                if (field.Inner is not null) break;
-                writer.WritePropertyName(field.Name);
-                WriteValue(ref reader, json, writer);
-                break;
+                return output.End(Value(ref reader, json), before, field.Inner is null);
         }
     }
 
     // As it was written: nothing is escaped or rounded anew.
-    private static void WriteValue(ref Utf8JsonReader reader, byte[] json, Utf8JsonWriter writer) =>
-        writer.WriteRawValue(json.AsSpan((int)reader.TokenStartIndex, (int)(reader.BytesConsumed - reader.TokenStartIndex)), skipInputValidation: true);
+    private static ReadOnlySpan<byte> Value(ref Utf8JsonReader reader, ReadOnlySpan<byte> json) => json[(int)reader.TokenStartIndex..(int)reader.BytesConsumed];
 
     /// <summary>A field that is allowed.</summary>
-    /// <param name="Name">Its name.</param>
+    /// <param name="Name">Its name, in UTF-8. The contracts' names need no escape.</param>
     /// <param name="Inner">What is allowed of its object or objects; null when it is a value.</param>
-    private readonly record struct Field(JsonEncodedText Name, Field[]? Inner);
+    private readonly record struct Field(byte[] Name, Field[]? Inner);
+
+    /// <summary>What is left so far; what turns out to be empty is taken back.</summary>
+    private ref struct Output(Span<byte> left)
+    {
+        private readonly Span<byte> _left = left;
+
+        public int Length { get; private set; }
+
+        /// <summary>The next item of an object or a list, or its beginning.</summary>
+        public bool Begin(scoped ReadOnlySpan<byte> text)
+        {
+            if (Length > 0 && _left[Length - 1] is not ((byte)'{' or (byte)'[' or (byte)':')) Append(","u8);
+            Append(text);
+            return true;
+        }
+
+        public void Begin(scoped ReadOnlySpan<byte> quote, scoped ReadOnlySpan<byte> name, scoped ReadOnlySpan<byte> unquote)
+        {
+            Begin(quote);
+            Append(name);
+            Append(unquote);
+        }
+
+        public void Append(scoped ReadOnlySpan<byte> text)
+        {
+            text.CopyTo(_left[Length..]);
+            Length += text.Length;
+        }
+
+        /// <summary>Its end; or, when nothing is in it, as if it had not begun.</summary>
+        public bool End(scoped ReadOnlySpan<byte> text, int before, bool any)
+        {
+            if (any) Append(text);
+            else Length = before;
+            return any;
+        }
+    }
 }

@@ -32,9 +32,11 @@ internal static class QuarantineAdmin
         api.MapPost("admin/quarantine/{id:long}/retry", RetryAsync)
             .RequireAuthorization(Rules.Administer).Audit("quarantine.retry").AddEndpointFilter(NotDuringErasureAsync).WithName("RetryQuarantined").WithSummary("Checks an event again and stores it, after all that is in the store by now");
         api.MapPost("admin/quarantine/retry", RetryAllAsync)
-            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry-all").AddEndpointFilter(NotDuringErasureAsync).WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
+            .RequireAuthorization(Rules.Administer).Audit("quarantine.retry-all", ["reason", "commune"]).AddEndpointFilter(NotDuringErasureAsync)
+            .WithName("RetryAllQuarantined").WithSummary("The same for all events that are kept for exactly this reason");
         api.MapPost("admin/quarantine/{id:long}/discard", DiscardAsync)
-            .RequireAuthorization(Rules.Discard).Audit("quarantine.discard").WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
+            .RequireAuthorization(Rules.Discard).Audit("quarantine.discard", why: arguments => arguments.OfType<Discard>().FirstOrDefault()?.Reason)
+            .WithName("DiscardQuarantined").WithSummary("Erases the content; the row stays, with the reason given");
         return api;
     }
 

@@ -28,6 +28,10 @@ internal interface IKeyWrapping
     IReadOnlyList<byte[]> Derive(string purpose, int length);
 }
 
+/// <summary>What another room keeps wrapped by the master key; wrapped anew at the end of the keys of persons.</summary>
+/// <param name="RewrapAsync">Wraps it with the newest master key; how many were wrapped anew.</param>
+internal sealed record WrappedElsewhere(Func<IServiceProvider, CancellationToken, Task<int>> RewrapAsync);
+
 /// <summary>
 /// The master keys: AES-256-GCM. What is wrapped carries the id of its master key, by which it is unwrapped after the master
 /// key was changed. Form: 1 (version), 8 bytes id, 12 bytes nonce, the key encrypted, 16 bytes tag.

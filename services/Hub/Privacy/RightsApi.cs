@@ -187,6 +187,11 @@ internal static class RightsApi
     {
         if (limit is < 1 or > 100_000) return Query.Problem("limit", "1 to 100000 expected");
         var (rewrapped, last) = await vault.RewrapAsync(after ?? Guid.Empty, limit, cancellation);
+        if (last is null)
+        {
+            foreach (var elsewhere in context.RequestServices.GetServices<WrappedElsewhere>()) rewrapped += await elsewhere.RewrapAsync(context.RequestServices, cancellation);
+        }
+
         if (after is null || last is null) await audit.AppendAsync(new(Who(context), last is null ? "privacy.keys-rewrapped" : "privacy.keys-rewrapping-begun"), cancellation);
         return TypedResults.Ok(new { keys = await vault.CountAsync(cancellation), rewrapped, next = last });
     }

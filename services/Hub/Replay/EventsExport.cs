@@ -34,7 +34,7 @@ internal static partial class EventsExport
         """;
 
     public static void Map(IEndpointRouteBuilder api) => api.MapGet("admin/events", ExportAsync)
-        .RequireAuthorization(Rules.Administer).Audit("events.export")
+        .RequireAuthorization(Rules.Administer).Audit("events.export", ["from", "to", "commune", "type"])
         .WithName("EventsExport")
         .WithSummary("The events of a period as cloudevents-jsonl: one CloudEvent a line, in the order of the store, without personal data")
         .WithDescription("""

@@ -11,7 +11,7 @@ public static class Roles
     /// <summary>Agent of given communes: figures of the territory, without persons.</summary>
     public const string CommuneAgent = "commune-agent";
 
-    /// <summary>Agent of the communauté: figures of the territory, and how far its communes are.</summary>
+    /// <summary>Agent of the communauté: figures of the territory, and how far the hub has received its communes. Nothing at a connector.</summary>
     public const string EpciAgent = "epci-agent";
 
     /// <summary>Runs the hub: connects communes, gives rights, replays. Does not see personal data.</summary>

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Logging;
 
 namespace Intercommunalite.ServiceDefaults.Edges;
 
@@ -25,7 +26,7 @@ public sealed record EdgeOptions
 }
 
 /// <summary>Where a service meets the network: TLS, client certificates, limits of a connection, headers of every answer.</summary>
-public static class Edge
+public static partial class Edge
 {
     // A year, as https://hstspreload.org has it. Browsers mind it only under TLS.
     private const string StrictTransportSecurity = "max-age=31536000";
@@ -60,7 +61,11 @@ public static class Edge
     {
         ArgumentNullException.ThrowIfNull(app);
         var options = app.Configuration.GetSection("Edge").Get<EdgeOptions>() ?? new EdgeOptions();
-        if (options.BehindTlsProxy) app.UseForwardedHeaders(Forwarded(options));
+        if (options.BehindTlsProxy)
+        {
+            if (options.Proxies.Length == 0 && Addresses(app.Configuration).Any(IsOpen)) LogProxiesNotNamed(app.Logger);
+            app.UseForwardedHeaders(Forwarded(options));
+        }
         else if (Addresses(app.Configuration).FirstOrDefault(IsOpen) is { } open)
         {
             throw new InvalidOperationException(
@@ -114,6 +119,9 @@ public static class Edge
 
         return forwarded;
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Edge__BehindTlsProxy is set without Edge__Proxies: what a proxy on another machine says of its callers is not believed, so that all of them count as one (rate limits) and links may lead to http. Name the proxy's addresses, unless it runs on this machine.")]
+    private static partial void LogProxiesNotNamed(ILogger log);
 
     private static Task Harden(object state)
     {

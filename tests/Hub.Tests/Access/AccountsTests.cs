@@ -1,6 +1,15 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Security.Cryptography;
 using System.Text.Json.Nodes;
+using System.Xml.Linq;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Privacy;
+using Intercommunalite.Testing;
+using Microsoft.AspNetCore.Identity;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
 using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Access;
@@ -27,6 +36,52 @@ public sealed class AccountsTests(HubApp hub) : IClassFixture<HubApp>
         Assert.Equal(
             "access.account-created access.account-suspended access.account-resumed",
             await hub.Database.ScalarAsync($"SELECT string_agg(act, ' ' ORDER BY seq) FROM audit.entry WHERE subject = '{second[(Path.Length + 1)..]}'"));
+    }
+
+    [Fact]
+    public async Task Given_another_master_key_When_all_is_wrapped_anew_Then_the_old_one_is_needed_for_no_authenticator_and_no_cookie()
+    {
+        // The form makes a key for itself.
+        using var form = await hub.Anyone.GetAsync(new Uri("/compte/connexion", UriKind.Relative));
+        var newest = Convert.ToBase64String(RandomNumberGenerator.GetBytes(32));
+        await using var scope = hub.Services.CreateAsyncScope();
+        var database = scope.ServiceProvider.GetRequiredService<AccessDatabase>();
+        var kept = await KeptAsync();
+        Assert.True(kept.Count >= 2);
+
+        Assert.Equal(kept.Count, await Rewrapping.RewrapAsync(database, Master($"{newest}\n{TestDatabase.MasterKey}"), default));
+        Assert.Equal(0, await Rewrapping.RewrapAsync(database, Master($"{newest}\n{TestDatabase.MasterKey}"), default));
+        Assert.All(await KeptAsync(), wrapped => Master(newest).Unwrap(wrapped));
+        // Back, for the hub that runs.
+        Assert.Equal(kept.Count, await Rewrapping.RewrapAsync(database, Master($"{TestDatabase.MasterKey}\n{newest}"), default));
+
+        async Task<List<byte[]>> KeptAsync() =>
+        [
+            .. (await database.UserTokens.AsNoTracking().ToListAsync()).Select(token => Convert.FromBase64String(token.Value!)),
+            .. (await database.DataProtectionKeys.AsNoTracking().ToListAsync()).Select(key => Convert.FromBase64String(XElement.Parse(key.Xml!).Descendants("wrapped").Single().Value)),
+        ];
+
+        static MasterKey Master(string keys) => MasterKey.Read(new ConfigurationBuilder().AddInMemoryCollection([new("Privacy:MasterKey", keys)]).Build());
+    }
+
+    [Fact]
+    public async Task Given_a_change_that_breaks_off_When_it_was_noted_already_Then_neither_stands()
+    {
+        await using var scope = hub.Services.CreateAsyncScope();
+        var (changes, accounts) = (scope.ServiceProvider.GetRequiredService<RightsChanges>(), scope.ServiceProvider.GetRequiredService<UserManager<Account>>());
+        var account = new Account { UserName = "broken-off@example.fr" };
+
+        await Assert.ThrowsAsync<TimeoutException>(() => changes.MakeAsync<bool>(
+            async () =>
+            {
+                Assert.True((await accounts.CreateAsync(account)).Succeeded);
+                await changes.NoteAsync(new(account.Id, "access.account-created", account.Id), default);
+                throw new TimeoutException();
+            },
+            _ => true,
+            default));
+
+        Assert.Equal(0L, await hub.Database.ScalarAsync($"""SELECT (SELECT count(*) FROM audit.entry WHERE subject = '{account.Id}') + (SELECT count(*) FROM access."AspNetUsers" WHERE "Id" = '{account.Id}')"""));
     }
 
     [Theory]

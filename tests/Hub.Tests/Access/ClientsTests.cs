@@ -126,6 +126,28 @@ public sealed class ClientsTests(HubApp hub) : IClassFixture<HubApp>
         Assert.Equal((HttpStatusCode.Conflict, HttpStatusCode.Forbidden), (again.StatusCode, wrong.StatusCode));
     }
 
+    [Fact]
+    public async Task Given_a_client_that_is_made_several_times_at_once_When_one_is_made_Then_the_others_get_409()
+    {
+        var answers = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => hub.Administrator.PostAsJsonAsync(Clients, new { id = "twins", name = "twins", roles = (string[])["epci-agent"] })));
+
+        Assert.Equal([201, 409, 409, 409, 409, 409], answers.Select(answer => (int)answer.StatusCode).Order());
+        Assert.All(answers.Where(answer => !answer.IsSuccessStatusCode), answer => Assert.Equal("application/problem+json", answer.Content.Headers.ContentType?.MediaType));
+        Assert.Equal(["access.client-created -"], await AuditOfAsync("twins"));
+    }
+
+    [Theory]
+    [InlineData(Clients)]
+    [InlineData("/api/v1/admin/quarantine/1/discard")]
+    public async Task Given_a_body_without_a_length_When_it_is_longer_than_the_limit_Then_413(string path)
+    {
+        using var body = new ByteArrayContent([.. "{\"name\":\""u8, .. Enumerable.Repeat((byte)'x', 300 * 1024), .. "\"}"u8]) { Headers = { ContentType = new("application/json") } };
+        using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = body, Headers = { TransferEncodingChunked = true } };
+        using var answer = await hub.Administrator.SendAsync(request);
+
+        Assert.Equal((HttpStatusCode.RequestEntityTooLarge, "application/problem+json"), (answer.StatusCode, answer.Content.Headers.ContentType?.MediaType));
+    }
+
     [Theory]
     [InlineData("""{"id":"x","name":"x","roles":["epci-agent"]}""", "id")]
     [InlineData("""{"id":"../etc","name":"x","roles":["epci-agent"]}""", "id")]

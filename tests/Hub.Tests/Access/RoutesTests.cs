@@ -1,3 +1,4 @@
+using System.Net.Http.Json;
 using Intercommunalite.Hub.Access;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Routing;
@@ -30,6 +31,25 @@ public sealed class RoutesTests(HubApp hub) : IClassFixture<HubApp>
         Assert.Equal(
             ["api/v1/access/bootstrap", "compte/code", "compte/connexion", "compte/refus", "connect/token", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "health/live", "health/ready", "openapi/{documentName}.json"],
             open.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Given_calls_that_are_narrowed_or_explained_When_they_are_made_Then_the_audit_has_by_what_and_why()
+    {
+        using var export = await hub.Administrator.GetAsync(new Uri("/api/v1/admin/events?from=2026-01-01&to=2026-01-31&commune=35085&type=fr.intercommunalite.schools.*", UriKind.Relative));
+        using var all = await hub.Administrator.GetAsync(new Uri("/api/v1/admin/events", UriKind.Relative));
+        using var retry = await hub.Administrator.PostAsync(new Uri("/api/v1/admin/quarantine/retry?reason=data.level:%20missing&commune=35085", UriKind.Relative), null);
+        using var discard = await hub.Administrator.PostAsJsonAsync("/api/v1/admin/quarantine/7/discard", new { reason = "sent by mistake" });
+
+        Assert.Equal((200, 200, 200, 404), ((int)export.StatusCode, (int)all.StatusCode, (int)retry.StatusCode, (int)discard.StatusCode));
+        Assert.Equal(
+            """
+            events.export - {"from":"2026-01-01","to":"2026-01-31","commune":"35085","type":"fr.intercommunalite.schools.*"}
+            events.export - -
+            quarantine.retry-all - {"reason":"data.level: missing","commune":"35085"}
+            quarantine.discard sent by mistake -
+            """,
+            await hub.Database.ScalarAsync("SELECT string_agg(concat_ws(' ', act, coalesce(why, '-'), coalesce(details, '-')), E'\n' ORDER BY seq) FROM audit.entry WHERE act LIKE 'events.%' OR act LIKE 'quarantine.%'"));
     }
 
     private IEnumerable<RouteEndpoint> Endpoints() => hub.Services.GetServices<EndpointDataSource>().SelectMany(source => source.Endpoints).OfType<RouteEndpoint>();

@@ -15,7 +15,13 @@ public sealed class TrimmerTests
     [InlineData("""{"a": 1, "b": "é\"\\", "c": [1, "x"], "d": null}""", "a c d", """{"a":1,"c":[1,"x"],"d":null}""")]
     [InlineData("""{"a": 1.500, "b": true}""", "a", """{"a":1.500}""")]
     [InlineData("""{"a": {"b": "in", "c": "out"}, "b": "out"}""", "a.b", """{"a":{"b":"in"}}""")]
-    [InlineData("""{"a": [{"b": "in", "c": "out"}, {"c": "out"}, "out", ["out"]]}""", "a.b", """{"a":[{"b":"in"},{}]}""")]
+    [InlineData("""{"a": [{"b": "in", "c": "out"}, {"c": "out"}, "out", ["out"]]}""", "a.b", """{"a":[{"b":"in"}]}""")]
+    // Of what nothing is left nothing is told, not even that it is there; an empty list of values is a value.
+    [InlineData("""{"a": {"c": "out"}, "b": {"c": {"d": "out"}}, "e": 1}""", "a.b b.c.e e", """{"e":1}""")]
+    [InlineData("""{"e": 1, "a": [{"c": "out"}, {"c": "out"}], "f": [{}]}""", "a.b e f", """{"e":1}""")]
+    [InlineData("""{"a": {"c": "out"}, "b": []}""", "a.b b", """{"b":[]}""")]
+    [InlineData("""{"a": [[{"b": "out"}]], "b": "x"}""", "a.b b", """{"b":"x"}""")]
+    [InlineData("""{"a": [{"b": "{", "c": 1}, {"b": "[", "d": {"e": ":", "f": ","}}]}""", "a.b a.d.e", """{"a":[{"b":"{"},{"b":"[","d":{"e":":"}}]}""")]
     // Where a value was allowed there is an object, or the other way round: nobody allowed that.
     [InlineData("""{"a": {"b": "out"}, "c": [{"b": "out"}, ["out"], 1]}""", "a c", """{"c":[1]}""")]
     [InlineData("""{"a": "out"}""", "a.b", "{}")]

@@ -80,6 +80,9 @@ namespace Intercommunalite.Hub.Access.Migrations
                     b.Property<bool>("Suspended")
                         .HasColumnType("boolean");
 
+                    b.Property<DateTimeOffset?>("TemporaryUntil")
+                        .HasColumnType("timestamp with time zone");
+
                     b.Property<bool>("TwoFactorEnabled")
                         .HasColumnType("boolean");
 

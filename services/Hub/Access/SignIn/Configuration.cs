@@ -23,7 +23,7 @@ internal static class Configuration
         var options = SignInSettings.Read(builder.Configuration);
         var services = builder.Services;
         services.AddSingleton(options);
-        services.AddScoped<Sessions>().AddScoped<Passwords>();
+        services.AddScoped<Sessions>().AddScoped<Passwords>().AddScoped<Lockout>();
         services.AddScoped<SessionCookie>();
         services.AddIdentityCore<Account>(identity =>
             {
@@ -37,7 +37,6 @@ internal static class Configuration
                     RequireNonAlphanumeric = false,
                     RequiredUniqueChars = 1,
                 };
-                identity.Lockout = new LockoutOptions { MaxFailedAccessAttempts = 5, DefaultLockoutTimeSpan = TimeSpan.FromMinutes(15) };
             })
             .AddUserStore<AccountStore>()
             .AddPasswordValidator<GuessablePasswords>()

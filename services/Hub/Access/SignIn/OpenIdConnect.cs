@@ -2,7 +2,6 @@ using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Intercommunalite.Contracts.Territories;
-using Intercommunalite.Hub.Audit;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
@@ -104,8 +103,20 @@ internal static partial class OpenIdConnect
             foreach (var (claim, value) in told) person.TryAdd(claim, value?.DeepClone());
         }
 
-        var services = validated.HttpContext.RequestServices;
-        if (await AccountAsync(services, options, issuer, subject, person, validated.HttpContext.RequestAborted) is not { Suspended: false } account)
+        var (services, cancellation) = (validated.HttpContext.RequestServices, validated.HttpContext.RequestAborted);
+        var changes = services.GetRequiredService<RightsChanges>();
+        // What the provider takes away is taken away also of whoever is refused.
+        var account = await changes.MakeAsync(
+            async () =>
+            {
+                var found = await AccountAsync(services, changes, options, issuer, subject, person, cancellation);
+                if (found is not { Suspended: false }) return null;
+                await changes.NoteAsync(new(found.Id, "access.signed-in", found.Id, Details: new() { ["how"] = Sessions.ByProvider }), cancellation);
+                return found;
+            },
+            _ => true,
+            cancellation);
+        if (account is null)
         {
             validated.HandleResponse();
             validated.Response.Redirect(SignInPages.Refused);
@@ -115,16 +126,13 @@ internal static partial class OpenIdConnect
         validated.Principal = await services.GetRequiredService<Sessions>().PrincipalAsync(account, Sessions.ByProvider);
         // The provider wants it back at signing out.
         if (validated.TokenEndpointResponse?.IdToken is { } token) validated.Properties!.StoreTokens([new() { Name = OpenIdConnectParameterNames.IdToken, Value = token }]);
-        await services.GetRequiredService<AuditLog>().AppendAsync(
-            new(account.Id, "access.signed-in", account.Id, Details: new() { ["how"] = Sessions.ByProvider }), validated.HttpContext.RequestAborted);
     }
 
     // Known by issuer and subject; before the first sign-in, by an address that the provider has checked.
     private static async Task<Account?> AccountAsync(
-        IServiceProvider services, OidcOptions options, string issuer, string subject, JsonObject person, CancellationToken cancellation)
+        IServiceProvider services, RightsChanges changes, OidcOptions options, string issuer, string subject, JsonObject person, CancellationToken cancellation)
     {
         var accounts = services.GetRequiredService<UserManager<Account>>();
-        var audit = services.GetRequiredService<AuditLog>();
         var email = options.EmailIsVerified || IsTrue(person["email_verified"]) ? (string?)person["email"] : null;
         var account = await accounts.FindByLoginAsync(issuer, subject);
         if (account is null && email is not null && await accounts.FindByNameAsync(email) is { } invited)
@@ -145,19 +153,19 @@ internal static partial class OpenIdConnect
             account.UserName = email ?? account.Id;
             account.Email = email;
             if (!(await accounts.CreateAsync(account)).Succeeded) return null;
-            await audit.AppendAsync(new(account.Id, "access.account-created", account.Id, "roles claim of the provider"), cancellation);
+            await changes.NoteAsync(new(account.Id, "access.account-created", account.Id, "roles claim of the provider"), cancellation);
             await BindAsync();
         }
 
         if (AccountsAdmin.Check(roles, communes, services.GetRequiredService<Epci>()).Any()) (roles, communes) = ([], []);
         if (await AccountsAdmin.SetRightsAsync(accounts, account, roles, communes))
-            await audit.AppendAsync(new(account.Id, "access.account-changed", account.Id, "roles claim of the provider", AccountsAdmin.Rights(roles, communes)), cancellation);
+            await changes.NoteAsync(new(account.Id, "access.account-changed", account.Id, "roles claim of the provider", AccountsAdmin.Rights(roles, communes)), cancellation);
         return roles.Count > 0 ? account : null;
 
         async Task BindAsync()
         {
-            await accounts.AddLoginAsync(account!, new(issuer, subject, options.Name));
-            await audit.AppendAsync(new(account!.Id, "access.account-bound", account.Id, Details: new() { ["issuer"] = issuer }), cancellation);
+            await AccountsAdmin.MustAsync(accounts.AddLoginAsync(account!, new(issuer, subject, options.Name)));
+            await changes.NoteAsync(new(account!.Id, "access.account-bound", account.Id, Details: new() { ["issuer"] = issuer }), cancellation);
         }
     }
 

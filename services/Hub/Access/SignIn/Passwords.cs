@@ -8,6 +8,9 @@ namespace Intercommunalite.Hub.Access.SignIn;
 /// </summary>
 internal sealed class Passwords(UserManager<Account> accounts)
 {
+    /// <summary>How long a temporary password lets in: it goes by mail or telephone, and must not lie about.</summary>
+    public static readonly TimeSpan TemporaryFor = TimeSpan.FromDays(7);
+
     private static readonly SemaphoreSlim s_turns = new(Math.Max(1, Environment.ProcessorCount / 2));
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
     private static readonly Account s_nobody = new();

@@ -3,9 +3,11 @@ using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.Dashboard;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Identity;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.Net.Http.Headers;
 
 namespace Intercommunalite.Hub.Access.SignIn;
@@ -42,22 +44,23 @@ internal static class SignInPages
     /// <summary>Parameter: the provider could not sign the person in.</summary>
     public const string Failed = "echec";
 
+    /// <summary>Parameter: the provider is to ask who it is, even if it knows.</summary>
+    public const string Another = "autre";
+
     private const int MaxField = 256;
     private const int RecoveryCodes = 10;
 
     public static void Map(WebApplication app)
     {
-        var pages = app.MapGroup("").ExcludeFromDescription().AddEndpointFilter(OfThisSiteAsync).WithMetadata(new RequireAntiforgeryTokenAttribute());
+        var pages = app.MapGroup("").ExcludeFromDescription().WithMetadata(Body.Limit).AddEndpointFilter(OfThisSiteAsync).WithMetadata(new RequireAntiforgeryTokenAttribute());
         pages.MapGet(SignIn, (HttpContext context) => Shown(context, new SignInModel(ProviderFailed: context.Request.Query.ContainsKey(Failed)))).AllowAnonymous();
-        pages.MapPost(SignIn, SignInAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
+        pages.MapPost(SignIn, SignInAsync).AllowAnonymous().RequireRateLimiting(RateLimits.Secrets);
         pages.MapGet(Code, ShowCodeAsync).AllowAnonymous();
-        pages.MapPost(Code, CodeAsync).AllowAnonymous().RequireRateLimiting(RateLimits.SignIn);
-        pages.MapGet(Refused, (HttpContext context) => Notice(context, "Accès refusé",
-            "Vous êtes identifié, mais aucun droit ne vous a été donné ici. Demandez à l’administrateur du hub de votre intercommunalité d’ouvrir un compte à votre adresse électronique professionnelle.",
-            StatusCodes.Status403Forbidden)).AllowAnonymous();
+        pages.MapPost(Code, CodeAsync).AllowAnonymous().RequireRateLimiting(RateLimits.Secrets);
+        pages.MapGet(Refused, (Delegate)ShowRefusedAsync).AllowAnonymous();
         pages.MapPost(SignOut, SignOutAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapGet(Password, ShowPasswordAsync).RequireAuthorization(Rules.SignedIn);
-        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn).RequireRateLimiting(RateLimits.SignIn);
+        pages.MapPost(Password, ChangePasswordAsync).RequireAuthorization(Rules.SignedIn).RequireRateLimiting(RateLimits.Secrets);
         pages.MapGet(Authenticator, ShowAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         pages.MapPost(Authenticator, SetUpAuthenticatorAsync).RequireAuthorization(Rules.SignedIn);
         if (app.Services.GetRequiredService<SignInSettings>().Oidc is not null) pages.MapGet(Provider, (Delegate)ToProviderAsync).AllowAnonymous();
@@ -71,6 +74,13 @@ internal static class SignInPages
         _ => null,
     };
 
+    /// <summary>Whether a request is for one of these pages, which a person sees.</summary>
+    public static bool Are(HttpRequest request) => request.Path.StartsWithSegments("/compte", StringComparison.Ordinal);
+
+    /// <summary>The page that says that there were too many tries.</summary>
+    public static RazorComponentResult TooOften(HttpContext context, int seconds) => Notice(
+        context, "Trop de tentatives", $"Il y a eu trop de tentatives en peu de temps. Réessayez dans {French.Count(seconds, "seconde", "secondes")}.", StatusCodes.Status429TooManyRequests);
+
     // A form that is not of this hub's own pages, or of a session that ended meanwhile.
     private static async ValueTask<object?> OfThisSiteAsync(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
     {
@@ -80,12 +90,14 @@ internal static class SignInPages
             : await next(invocation);
     }
 
-    private static async Task<IResult> SignInAsync(HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> SignInAsync(
+        HttpContext context, SignInSettings options, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit, TimeProvider clock)
     {
         if (!options.TakesPasswords) return ToSignIn(context);
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
         var (email, password) = (Field(form, "email").Trim(), Field(form, "password"));
         var account = email.Length > 0 ? await accounts.FindByNameAsync(email) : null;
+        var tries = account is null ? null : await lockout.CountAsync(account.Id, context.RequestAborted);
         bool right;
         try
         {
@@ -93,24 +105,35 @@ internal static class SignInPages
         }
         catch (TimeoutException)
         {
+            if (tries is not null) await lockout.TakeBackAsync(account!.Id, context.RequestAborted);
             context.Response.Headers[HeaderNames.RetryAfter] = "10";
             return Shown(context, new SignInModel(email, "Trop de connexions sont en cours. Réessayez dans quelques secondes."), StatusCodes.Status503ServiceUnavailable);
         }
 
         // One answer to all: who has an account here, and whether it is locked or suspended, is nobody's business.
-        if (account is null || account.Suspended || await accounts.IsLockedOutAsync(account) || !right)
+        if (account is null || account.Suspended || tries is null || !right)
         {
-            if (account is not null && !right) await CountFailureAsync(context, accounts, audit, account);
+            if (account is not null && right && tries is not null) await lockout.TakeBackAsync(account.Id, context.RequestAborted);
+            if (account is not null && !right) await NoteFailureAsync(context, audit, account, tries);
             return Shown(context, new SignInModel(email, "Adresse ou mot de passe incorrect. Après cinq essais manqués, un compte reste fermé quinze minutes."), StatusCodes.Status401Unauthorized);
+        }
+
+        if (account.MustChangePassword && account.TemporaryUntil < clock.GetUtcNow())
+        {
+            await lockout.TakeBackAsync(account.Id, context.RequestAborted);
+            await audit.AppendAsync(new(account.Id, "access.sign-in-failed", account.Id, "the temporary password is over"), context.RequestAborted);
+            return Shown(context, new SignInModel(email, "Ce mot de passe provisoire n’est plus valable : il l’était sept jours. L’administrateur du hub peut vous en donner un nouveau."), StatusCodes.Status401Unauthorized);
         }
 
         if (account.TwoFactorEnabled)
         {
+            // The code is still to come: wrong ones stay counted, however often the password is given again.
+            await lockout.TakeBackAsync(account.Id, context.RequestAborted);
             await context.SignInAsync(Sessions.HalfwayScheme, new(new ClaimsIdentity([new("sub", account.Id), new("stamp", account.SecurityStamp ?? "")], Sessions.HalfwayScheme)));
             return TypedResults.LocalRedirect(With(Code, Back(context)));
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         await sessions.OpenAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? Back(context));
     }
@@ -119,18 +142,19 @@ internal static class SignInPages
         ? ToSignIn(context)
         : Page<CodePage>(context, StatusCodes.Status200OK, (nameof(CodePage.Back), Back(context)));
 
-    private static async Task<IResult> CodeAsync(HttpContext context, UserManager<Account> accounts, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> CodeAsync(HttpContext context, UserManager<Account> accounts, Lockout lockout, Sessions sessions, AuditLog audit)
     {
         if (await HalfwayAsync(context, accounts) is not { } account) return ToSignIn(context);
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
-        if (await accounts.IsLockedOutAsync(account) || !await TakeCodeAsync(accounts, account, Field(form, "code")))
+        var tries = await lockout.CountAsync(account.Id, context.RequestAborted);
+        if (tries is null || !await TakeCodeAsync(accounts, account, Field(form, "code")))
         {
-            await CountFailureAsync(context, accounts, audit, account);
+            await NoteFailureAsync(context, audit, account, tries);
             return Page<CodePage>(context, StatusCodes.Status401Unauthorized, (nameof(CodePage.Back), Back(context)),
                 (nameof(CodePage.Problem), "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant. Après cinq essais manqués, un compte reste fermé quinze minutes."));
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         await sessions.OpenAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? Back(context));
     }
@@ -146,25 +170,38 @@ internal static class SignInPages
         return TypedResults.LocalRedirect(SignIn);
     }
 
+    // Who has a session leaves it here; whoever a provider vouches for, but is not known, has none, and comes again as somebody else.
+    private static async Task<IResult> ShowRefusedAsync(HttpContext context)
+    {
+        var session = await context.AuthenticateAsync(Sessions.Scheme);
+        // The form is the session's own.
+        if (session.Principal is { } user) context.User = user;
+        return Page<RefusedPage>(context, StatusCodes.Status403Forbidden, (nameof(RefusedPage.HasSession), session.Succeeded));
+    }
+
     private static async Task<IResult> ToProviderAsync(HttpContext context) => await OpenIdConnect.IsThereAsync(context)
-        ? TypedResults.Challenge(new AuthenticationProperties { RedirectUri = Back(context) }, [OpenIdConnect.Scheme])
+        ? TypedResults.Challenge(
+            new OpenIdConnectChallengeProperties { RedirectUri = Back(context), Prompt = context.Request.Query.ContainsKey(Another) ? OpenIdConnectPrompt.Login : null }, [OpenIdConnect.Scheme])
         : Notice(context, "Connexion impossible", "Le fournisseur d’identité ne répond pas. Réessayez dans quelques minutes.", StatusCodes.Status503ServiceUnavailable);
 
     private static async Task<IResult> ShowPasswordAsync(HttpContext context, Sessions sessions) => await OwnAsync(context, sessions) is { } account
         ? Page<PasswordPage>(context, StatusCodes.Status200OK, (nameof(PasswordPage.Forced), account.MustChangePassword))
         : ToRefused();
 
-    private static async Task<IResult> ChangePasswordAsync(HttpContext context, UserManager<Account> accounts, Passwords passwords, Sessions sessions, AuditLog audit)
+    private static async Task<IResult> ChangePasswordAsync(
+        HttpContext context, UserManager<Account> accounts, Passwords passwords, Lockout lockout, Sessions sessions, AuditLog audit)
     {
         if (await OwnAsync(context, sessions) is not { } account) return ToRefused();
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
         var (current, chosen) = (Field(form, "current"), Field(form, "chosen"));
-        if (await accounts.IsLockedOutAsync(account) || !await passwords.IsRightAsync(account, current))
+        var tries = await lockout.CountAsync(account.Id, context.RequestAborted);
+        if (tries is null || !await passwords.IsRightAsync(account, current))
         {
-            await CountFailureAsync(context, accounts, audit, account);
+            await NoteFailureAsync(context, audit, account, tries);
             return Again("Le mot de passe actuel n’est pas le bon.");
         }
 
+        await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         if (chosen != Field(form, "repeated")) return Again("Les deux saisies du nouveau mot de passe diffèrent.");
         if (chosen == current) return Again("Le nouveau mot de passe doit être un autre que l’actuel.");
         account.MustChangePassword = false;
@@ -177,7 +214,6 @@ internal static class SignInPages
                 : "Ce mot de passe serait vite deviné : il contient votre nom, un mot courant ou une suite de touches. Choisissez-en un autre ; une phrase convient bien.");
         }
 
-        await accounts.ResetAccessFailedCountAsync(account);
         await audit.AppendAsync(new(account.Id, "access.password-changed", account.Id), context.RequestAborted);
         await sessions.KeepAsync(context, account);
         return TypedResults.LocalRedirect(PageOf(await sessions.TodoAsync(account, Sessions.ByPassword)) ?? "/");
@@ -228,13 +264,11 @@ internal static class SignInPages
         return account.TwoFactorEnabled && code.Length > 0 && (await accounts.RedeemTwoFactorRecoveryCodeAsync(account, code.ToUpperInvariant())).Succeeded;
     }
 
-    private static async Task CountFailureAsync(HttpContext context, UserManager<Account> accounts, AuditLog audit, Account account)
+    // What comes while it is locked does not fill the audit.
+    private static async Task NoteFailureAsync(HttpContext context, AuditLog audit, Account account, int? tries)
     {
-        // What comes while it is locked neither prolongs that nor fills the audit.
-        if (await accounts.IsLockedOutAsync(account)) return;
-        await accounts.AccessFailedAsync(account);
-        await audit.AppendAsync(
-            new(account.Id, await accounts.IsLockedOutAsync(account) ? "access.account-locked" : "access.sign-in-failed", account.Id), context.RequestAborted);
+        if (tries is not { } counted) return;
+        await audit.AppendAsync(new(account.Id, Lockout.IsLast(counted) ? "access.account-locked" : "access.sign-in-failed", account.Id), context.RequestAborted);
     }
 
     // The person whose password was right a moment ago.
