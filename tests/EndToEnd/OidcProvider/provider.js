@@ -12,8 +12,9 @@ const people = {
   unverified: { email: 'agent@example.fr', email_verified: false },
   visitor: { email: 'visitor@example.fr', email_verified: true },
   claimed: { email: 'claimed@example.fr', email_verified: true, name: 'Rôles du fournisseur', roles: ['epci-agent', 'root'], communes: [] },
-  // Comes with a token that was made for the question of another browser.
+  // Come with a token that was made for the question of another browser, and with the user info of another person.
   replayed: { email: 'replayed@example.fr', email_verified: true, roles: ['epci-agent'] },
+  mistaken: { email: 'mistaken@example.fr', email_verified: true, roles: ['epci-agent'] },
 };
 
 const dashboard = {
@@ -39,7 +40,7 @@ const provider = new Provider(issuer, {
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], rights: ['roles', 'communes'] },
   scopes: ['openid', 'email', 'profile', 'rights'],
   pkce: { required: () => true },
-  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
+  findAccount: (_, id) => ({ accountId: id, claims: (use) => ({ sub: id === 'mistaken' && use === 'userinfo' ? 'agent' : id, ...people[id] }) }),
   extraTokenClaims: (_, token) =>
     token.kind !== 'ClientCredentials' ? undefined
     : token.clientId === 'software' ? { roles: ['connector', 'epci-agent'], communes: ['35085'] }

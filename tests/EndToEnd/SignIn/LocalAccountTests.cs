@@ -46,6 +46,20 @@ public sealed partial class LocalAccountTests : IClassFixture<LocalAccountTests.
         Assert.Equal(302, await StatusOfCodeAsync(recovery[3]));
         Assert.Equal(401, await StatusOfCodeAsync(recovery[3]));
 
+        // Five that are wrong close it to the right one too; and another password meanwhile ends the way that the old one has begun.
+        using var guesser = new Visit(_deployment.Hub.Address);
+        using var begun = await guesser.SubmitAsync(SignIn, ("email", person.Email), ("password", AccountHolder.Password));
+        foreach (var given in (string[])["00000-00000", "00000-00001", "00000-00002", "00000-00003", "00000-00004", recovery[4]])
+        {
+            using var refused = await guesser.SubmitAsync("/compte/code", ("code", given));
+            Assert.Equal((given, 401), (given, (int)refused.StatusCode));
+        }
+
+        using var client = _deployment.ClientOf(_deployment.Hub);
+        using var reset = await client.PostAsync(new Uri($"/api/v1/access/accounts/{person.Id}/password", UriKind.Relative), null);
+        using var ended = await guesser.GetAsync("/compte/code");
+        Assert.Equal((200, SignIn), ((int)reset.StatusCode, ended.Headers.Location?.ToString()));
+
         // Neither secret is in the database as it is.
         Assert.Equal(0, await _deployment.CountAsync($"""SELECT count(*) FROM access."AspNetUserTokens" WHERE "Value" LIKE '%{secret.Replace(" ", "", StringComparison.Ordinal)}%' OR "Value" LIKE '%{recovery[0]}%'"""));
 
@@ -78,6 +92,11 @@ public sealed partial class LocalAccountTests : IClassFixture<LocalAccountTests.
         using var reset = await client.PostAsync(new Uri($"/api/v1/access/accounts/{person.Id}/password", UriKind.Relative), null);
         var password = (string)(await reset.Content.ReadFromJsonAsync<JsonNode>())!["temporaryPassword"]!;
         await (person with { TemporaryPassword = password }).ArriveAsync(visit);
+
+        // Who is in cannot find the password out in the form that changes it either.
+        await _deployment.Database.ExecuteAsync($"UPDATE access.\"AspNetUsers\" SET \"LockoutEnd\" = now() + interval '1 minute' WHERE \"Id\" = '{person.Id}'");
+        using var change = await visit.SubmitAsync("/compte/mot-de-passe", ("current", AccountHolder.Password), ("chosen", "une autre phrase assez longue"), ("repeated", "une autre phrase assez longue"));
+        Assert.Equal(422, (int)change.StatusCode);
 
         async Task<(int Status, string Text)> AnswerAsync(string email, string password)
         {
@@ -190,6 +209,13 @@ public sealed partial class LocalAccountTests : IClassFixture<LocalAccountTests.
         Assert.Equal(200, await PutAsync(new { email = person.Email, name = "Camille", roles = new[] { "dpo" } }));
         using var first = await visit.GetAsync("/");
         Assert.Equal("/compte/double-authentification", first.Headers.Location!.PathAndQuery());
+
+        using var suspended = await client.PostAsJsonAsync(new Uri($"/api/v1/access/accounts/{person.Id}/suspension", UriKind.Relative), new { reason = "on leave" });
+        using var kept = await visit.GetAsync("/");
+        using var other = new Visit(_deployment.Hub.Address);
+        using var refused = await other.SubmitAsync(SignIn, ("email", person.Email), ("password", AccountHolder.Password));
+        Assert.Equal((200, 401), ((int)suspended.StatusCode, (int)refused.StatusCode));
+        Assert.StartsWith(SignIn, kept.Headers.Location!.PathAndQuery(), StringComparison.Ordinal);
 
         using var again = await client.PostAsJsonAsync(new Uri("/api/v1/access/accounts", UriKind.Relative), new { email = person.Email.ToUpperInvariant(), name = "Camille", roles = new[] { "epci-agent" } });
         using var unknown = await client.GetAsync(new Uri("/api/v1/access/accounts/unknown", UriKind.Relative));

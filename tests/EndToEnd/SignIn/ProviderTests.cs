@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
 using Intercommunalite.Testing;
 using Microsoft.Playwright;
@@ -42,6 +43,11 @@ public sealed class ProviderTests : IClassFixture<ProviderTests.Provided>
         Assert.Contains(_provided.Provider.Requests, request => request.StartsWith("end_session ", StringComparison.Ordinal) && request.Contains("id_token_hint=", StringComparison.Ordinal));
         await page.GotoAsync(_provided.ByAccount.Hub.Address.ToString());
         Assert.Equal(0, await page.Locator("[data-testid=signed-in], #password").CountAsync());
+
+        // Suspended here, whatever the provider says.
+        var id = (string)JsonNode.Parse(await made.Content.ReadAsStringAsync())!["id"]!;
+        await _provided.ByAccount.Database.ExecuteAsync($"UPDATE access.\"AspNetUsers\" SET \"Suspended\" = true WHERE \"Id\" = '{id}'");
+        Assert.EndsWith("/compte/refus", (await SignInAsync(browser, _provided.ByAccount, "agent")).Url, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -61,13 +67,15 @@ public sealed class ProviderTests : IClassFixture<ProviderTests.Provided>
         Assert.Equal(1, await stranger.Locator("#password").CountAsync());
     }
 
-    [Fact]
-    public async Task Given_a_token_that_was_made_for_another_question_When_it_comes_in_answer_to_this_one_Then_nobody_is_in()
+    [Theory]
+    [InlineData("replayed")]
+    [InlineData("mistaken")]
+    public async Task Given_a_token_that_was_made_for_another_question_or_user_info_of_another_person_When_it_comes_Then_nobody_is_in(string person)
     {
         using var playwright = await Playwright.CreateAsync();
         await using var browser = await playwright.Chromium.LaunchAsync(new() { ExecutablePath = "/usr/bin/chromium", Args = DashboardTests.Arguments });
 
-        var page = await SignInAsync(browser, _provided.ByClaim, "replayed");
+        var page = await SignInAsync(browser, _provided.ByClaim, person);
 
         Assert.EndsWith("/compte/connexion?echec=1", page.Url, StringComparison.Ordinal);
         await page.GotoAsync(_provided.ByClaim.Hub.Address.ToString());
