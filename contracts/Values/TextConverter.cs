@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -10,6 +11,9 @@ namespace Intercommunalite.Contracts;
 internal sealed class TextConverter : JsonConverter<string>
 {
     internal const int MaxLength = 1000;
+
+    // Looked for in every text of every event.
+    private static readonly SearchValues<char> s_control = SearchValues.Create([.. Enumerable.Range(0, char.MaxValue).Select(code => (char)code).Where(char.IsControl)]);
 
     public override string Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
@@ -26,7 +30,7 @@ internal sealed class TextConverter : JsonConverter<string>
 
         if (string.IsNullOrWhiteSpace(text)) throw new JsonException("empty text: leave the field out instead");
         if (text.Length > MaxLength) throw new JsonException($"longer than {MaxLength} characters");
-        if (text.Any(char.IsControl)) throw new JsonException("control characters are not allowed");
+        if (text.AsSpan().ContainsAny(s_control)) throw new JsonException("control characters are not allowed");
         return text;
     }
 

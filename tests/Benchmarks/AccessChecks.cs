@@ -96,14 +96,23 @@ internal static class AccessChecks
         {
             // The best is what the machine does when nobody disturbs; the median of CPU time is told, too, which waits do not count in.
             var (median, best, cpu) = (Median(reader.Seconds), reader.Seconds.Min(), Median(reader.CpuSeconds));
+            // Of each round by itself, since what disturbs lasts longer than a round.
+            var (rates, costs) = (Spread(readers[0].Seconds, reader.Seconds), Spread(reader.CpuSeconds, readers[0].CpuSeconds));
             terminal.Write(string.Create(CultureInfo.InvariantCulture,
-                $"{reader.Name}: events/s {count / median:N0} median ({Median(readers[0].Seconds) / median:0.000} of that without), {count / best:N0} best ({readers[0].Seconds.Min() / best:0.000}); CPU of hub and PostgreSQL {cpu * 1e6 / count:0.0} µs an event ({cpu / Median(readers[0].CpuSeconds):0.000})"));
+                $"{reader.Name}: events/s {count / median:N0} median ({rates} of that without), {count / best:N0} best ({readers[0].Seconds.Min() / best:0.000}); CPU of hub and PostgreSQL {cpu * 1e6 / count:0.0} µs an event ({costs})"));
         }
 
         return 0;
     }
 
     private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+
+    // Median and quartiles of what the one is of the other, round by round.
+    private static string Spread(List<double> values, List<double> of)
+    {
+        var ratios = values.Zip(of, (value, whole) => value / whole).Order().ToList();
+        return string.Create(CultureInfo.InvariantCulture, $"{ratios[ratios.Count / 2]:0.000}, half of the rounds {ratios[ratios.Count / 4]:0.000} to {ratios[ratios.Count * 3 / 4]:0.000}");
+    }
 
     private static async Task ReadAsync(Feed.FeedClient feed, string token, int expected, CancellationToken cancellation)
     {

@@ -1,9 +1,12 @@
 using System.Net;
+using System.Text;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Intercommunalite.Connector.Tests;
 
@@ -27,22 +30,80 @@ public sealed class AccessTests : IDisposable
     }
 
     [Fact]
-    public async Task Given_an_issuer_that_went_away_When_its_keys_are_asked_for_after_a_restart_Then_they_are_those_it_had()
+    public async Task Given_an_issuer_that_went_away_or_answers_nonsense_When_its_documents_are_asked_for_Then_they_are_those_it_had()
     {
-        var address = $"http://127.0.0.1:{FreePorts.Take()}/";
-        using (var issuer = new HttpListener { Prefixes = { address } })
-        using (var before = new KeptDocuments(_data.FullPath))
+        var issuer = $"http://127.0.0.1:{FreePorts.Take()}/";
+        var options = new AccessOptions { Issuer = issuer };
+        var discovery = Discovery(issuer);
+        const string keys = """{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}""";
+        using (var listener = new HttpListener { Prefixes = { issuer } })
+        using (var documents = new KeptDocuments(options, _data.FullPath, NullLogger<KeptDocuments>.Instance))
         {
-            issuer.Start();
-            var asked = before.GetDocumentAsync($"{address}keys", default);
-            var context = await issuer.GetContextAsync();
-            context.Response.Close("the keys"u8.ToArray(), willBlock: true);
-            Assert.Equal("the keys", await asked);
+            listener.Start();
+            await Assert.ThrowsAsync<InvalidDataException>(() => AskAsync(options.Metadata, Discovery("http://127.0.0.1:1/")));
+            Assert.Equal(discovery, await AskAsync(options.Metadata, discovery));
+            Assert.Equal(keys, await AskAsync($"{issuer}keys", keys));
+            foreach (var wrong in (string[])["<html>maintenance</html>", "{}", Discovery("http://127.0.0.1:1/"), keys]) Assert.Equal(discovery, await AskAsync(options.Metadata, wrong));
+            foreach (var wrong in (string[])["<html>maintenance</html>", "{}", """{"keys":[]}""", """{"keys":[{"kty":"oct","k":"AAAA"}]}""", discovery]) Assert.Equal(keys, await AskAsync($"{issuer}keys", wrong));
+
+            async Task<string> AskAsync(string address, string answer)
+            {
+                var asked = documents.GetDocumentAsync(address, default);
+                (await listener.GetContextAsync()).Response.Close(Encoding.UTF8.GetBytes(answer), willBlock: true);
+                return await asked;
+            }
         }
 
-        using var after = new KeptDocuments(_data.FullPath);
-        Assert.Equal("the keys", await after.GetDocumentAsync($"{address}keys", default));
-        await Assert.ThrowsAsync<HttpRequestException>(() => after.GetDocumentAsync($"{address}others", default));
+        using var after = new KeptDocuments(options, _data.FullPath, NullLogger<KeptDocuments>.Instance);
+        Assert.Equal(discovery, await after.GetDocumentAsync(options.Metadata, default));
+        Assert.Equal(keys, await after.GetDocumentAsync($"{issuer}keys", default));
+        await Assert.ThrowsAsync<HttpRequestException>(() => after.GetDocumentAsync($"{issuer}others", default));
+
+        static string Discovery(string issuer) => $$"""{"issuer":"{{issuer}}","jwks_uri":"{{issuer}}keys"}""";
+    }
+
+    [Fact]
+    public async Task Given_a_folder_that_takes_nothing_When_documents_come_Then_they_are_used_and_it_is_said_once()
+    {
+        var file = Path.Combine(_data.FullPath, "no-folder");
+        await File.WriteAllTextAsync(file, "");
+        var log = new Warnings();
+        var options = new AccessOptions { Issuer = TestIssuer.Url.ToString() };
+        using var documents = new KeptDocuments(options, file, log);
+
+        for (var time = 0; time < 3; time++) Assert.Contains("jwks_uri", await documents.GetDocumentAsync(options.Metadata, default), StringComparison.Ordinal);
+
+        Assert.Contains("cannot be kept", Assert.Single(log.Said), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_tokens_that_are_right_but_for_their_type_When_they_are_no_access_tokens_Then_401()
+    {
+        await using var app = ConnectorApp.Start(_data.FullPath, "35085");
+        (string? Type, string? Claimed, HttpStatusCode Expected)[] tokens =
+        [
+            ("at+jwt", null, HttpStatusCode.OK),
+            ("application/at+jwt", null, HttpStatusCode.OK),
+            ("JWT", "Bearer", HttpStatusCode.OK),
+            ("JWT", "ID", HttpStatusCode.Unauthorized),
+            ("JWT", "Refresh", HttpStatusCode.Unauthorized),
+            ("client-authentication+jwt", null, HttpStatusCode.Unauthorized),
+            ("logout+jwt", null, HttpStatusCode.Unauthorized),
+            (null, null, HttpStatusCode.Unauthorized),
+        ];
+
+        foreach (var (type, claimed, expected) in tokens)
+        {
+            using var software = new HttpClient { BaseAddress = app.Http.BaseAddress };
+            software.DefaultRequestHeaders.Authorization = new("Bearer", TestIssuer.Token(["connector"], ["35085"], change: (header, payload) =>
+            {
+                if (type is null) header.Remove("typ");
+                else header["typ"] = type;
+                if (claimed is not null) payload["typ"] = claimed;
+            }));
+            using var answer = await software.GetAsync(new Uri("/communes/35085/journal", UriKind.Relative));
+            Assert.Equal((type, claimed, expected), (type, claimed, answer.StatusCode));
+        }
     }
 
     [Fact]
@@ -78,5 +139,17 @@ public sealed class AccessTests : IDisposable
             using var answer = await anyone.PostAsync(new Uri(path, UriKind.Relative), form);
             return answer.StatusCode;
         }
+    }
+
+    private sealed class Warnings : ILogger<KeptDocuments>
+    {
+        public List<string> Said { get; } = [];
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Said.Add(formatter(state, exception));
     }
 }

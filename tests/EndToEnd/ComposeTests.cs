@@ -32,10 +32,13 @@ public sealed class ComposeTests
         {
             var connector = Environment(name);
             Assert.True(connector.ContainsKey("ConnectionStrings__Bus") && connector.ContainsKey("Connector__DataDirectory"), $"{name} lacks a setting");
+            Assert.Equal("true", connector["Connector__OwnBusUser"]);
+            Assert.DoesNotContain("RABBITMQ_PASSWORD", connector["ConnectionStrings__Bus"], StringComparison.Ordinal);
             Assert.Equal(hub["Access__Issuer"], connector["Access__Issuer"]);
             Assert.Contains(new Uri(connector["Access__MetadataAddress"]).Host, hub["AllowedHosts"].Split(';'));
             return connector["Connector__Communes"].Split(',', StringSplitOptions.TrimEntries);
         });
+        Assert.Equal(3, s_services.Keys.Where(name => name.StartsWith("connector", StringComparison.Ordinal)).Select(name => Environment(name)["ConnectionStrings__Bus"]).Distinct().Count());
         Assert.Equal(Epci.Find(hub["Hub__Territory"])!.Communes.Select(commune => commune.Code.ToString()), served.Order(StringComparer.Ordinal));
     }
 

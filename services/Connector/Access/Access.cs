@@ -5,7 +5,6 @@ using Intercommunalite.ServiceDefaults;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
-using Microsoft.IdentityModel.Protocols;
 
 namespace Intercommunalite.Connector.Access;
 
@@ -17,9 +16,8 @@ internal static class Access
     {
         builder.Configuration.Required("Access:Issuer");
         var options = builder.Configuration.GetSection("Access").Get<AccessOptions>()!;
-        var documents = new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Configuration.Required("Connector:DataDirectory"), "issuer"));
-        builder.Services.AddSingleton<IDocumentRetriever>(_ => documents);
-        builder.Services.AddAuthentication(JwtBearerDefaults.AuthenticationScheme).AddBearer(options, documents);
+        builder.Services.AddAuthentication(JwtBearerDefaults.AuthenticationScheme)
+            .AddBearer(options, options.KeptIn ?? Path.Combine(builder.Configuration.Required("Connector:DataDirectory"), "issuer"));
         builder.Services.AddAuthorization(Rules.Add);
         return builder;
     }

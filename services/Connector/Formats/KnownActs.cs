@@ -200,7 +200,9 @@ internal sealed class KnownActs : IDisposable
         catch (IOException) when (File.Exists(path))
         {
             File.Delete(mine);
-            return File.ReadAllBytes(path);
+            return File.ReadAllBytes(path) is { Length: KeyLength } theirs
+                ? theirs
+                : throw new IOException($"{path} is damaged: put a backup of it back. Without one, delete it together with known-acts.db: records of files sent again are then told anew.");
         }
     }
 

@@ -49,7 +49,7 @@ internal static class Configuration
         }
         else
         {
-            authentication.AddBearer(options, new KeptDocuments(options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer")));
+            authentication.AddBearer(options, options.KeptIn ?? Path.Combine(builder.Environment.ContentRootPath, "issuer"));
         }
 
         SignIn.Configuration.Add(builder, authentication);

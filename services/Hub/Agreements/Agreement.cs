@@ -71,8 +71,10 @@ internal sealed record Agreement(
     public AgreementVersion? On(DateOnly day) =>
         Versions.LastOrDefault(version => version.ActivatedAt is not null && version.Number >= Oldest && version.Terms.From <= day) ?? Newest;
 
-    /// <summary>The newest version, when another one holds on a day until its first day comes; or null.</summary>
-    public AgreementVersion? NextAfter(DateOnly day) => StateOn(day) == AgreementState.Active && On(day) != Newest ? Newest : null;
+    /// <summary>The version that is the next one to take the place of that of a day, on its first day; null when none is.</summary>
+    public AgreementVersion? NextAfter(DateOnly day) => StateOn(day) != AgreementState.Active ? null : Versions
+        .Where(version => version.ActivatedAt is not null && version.Number >= Oldest && version.Terms.From > day).OrderBy(version => version.Terms.From)
+        .Select(version => On(version.Terms.From)).FirstOrDefault(version => version != On(day));
 
     /// <summary>Its state on a day: once the last day of its newest version has passed, it has ended by itself.</summary>
     public AgreementState StateOn(DateOnly day) => Newest?.Terms.To < day ? AgreementState.Ended : Said;

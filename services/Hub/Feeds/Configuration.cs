@@ -12,6 +12,7 @@ internal static class Configuration
     public static WebApplicationBuilder AddFeeds(this WebApplicationBuilder builder)
     {
         var options = builder.Configuration.GetSection("Feed").Get<FeedOptions>() ?? new FeedOptions();
+        if (options.StreamsPerClient < 1 || options.PositionsPerPage < 1) throw new InvalidOperationException("Feed:StreamsPerClient and Feed:PositionsPerPage must be 1 at least.");
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton<PersonalPages>();
         builder.Services.AddSingleton(PartitionedRateLimiter.Create<string, string>(client => RateLimitPartition.GetConcurrencyLimiter(

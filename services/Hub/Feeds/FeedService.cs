@@ -33,7 +33,7 @@ internal sealed class FeedService(
         await CheckAsync(after, context.CancellationToken);
         Page page;
         do page = await PageAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
-        while (page.Changed.IsCompleted);
+        while (page.Changed.IsCompleted || (page.Epoch is { } epoch && !access.IsNobodyForgottenSince(epoch)));
         return new ReadResponse { Events = { page.Events }, NextCursor = Cursor(page.Through), CaughtUp = page.CaughtUp };
     }
 

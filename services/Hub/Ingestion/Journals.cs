@@ -73,6 +73,8 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory, Person
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        // First, as whoever retries what is in quarantine does: so that neither waits for the other in turn.
+        await Forgetting.HoldAsync(connection, cancellation);
         var received = await LockAsync(connection, run, now, cancellation);
         var (next, ends) = Receiver.Take(run, received);
         var known = await KnownAsync(connection, next, cancellation);
@@ -90,7 +92,7 @@ internal sealed class Journals(NpgsqlDataSource database, Epci territory, Person
             }
         }
 
-        var sealedRun = await personalData.SealAsync(connection, stored, [.. quarantined.Select(refused => Quarantine.ContentOf(refused.Event))], now, cancellation);
+        var sealedRun = await personalData.SealAsync(connection, stored, [.. quarantined.Select(refused => (refused.Event.EventId, Quarantine.ContentOf(refused.Event)))], now, cancellation);
         await using var batch = new NpgsqlBatch(connection, transaction);
         batch.AppendEvents(stored);
         sealedRun.Store(batch);

@@ -36,13 +36,14 @@ internal sealed partial class Quarantine : IDisposable
     private readonly Journals _journals;
     private readonly PersonalDataStore _personalData;
     private readonly KeyVault _vault;
+    private readonly Forgetting _forgetting;
     private readonly TimeProvider _clock;
     private readonly SemaphoreSlim _oneOfASender = new(1);
     private readonly Dictionary<string, DateTimeOffset> _fullUntil = [];
 
-    public Quarantine(NpgsqlDataSource database, Journals journals, PersonalDataStore personalData, KeyVault vault, TimeProvider clock)
+    public Quarantine(NpgsqlDataSource database, Journals journals, PersonalDataStore personalData, KeyVault vault, Forgetting forgetting, TimeProvider clock)
     {
-        (_database, _journals, _personalData, _vault, _clock) = (database, journals, personalData, vault, clock);
+        (_database, _journals, _personalData, _vault, _forgetting, _clock) = (database, journals, personalData, vault, forgetting, clock);
         Telemetry.Meter.CreateObservableGauge(
             "hub.quarantine.kept", Kept, "{event}", "What is in quarantine now, by commune where it can be told; every node shows the same number");
     }

@@ -89,7 +89,7 @@ internal static class QuarantineAdmin
         {
             return TypedResults.Problem(
                 title: "No reason given",
-                detail: $"""Say why it is discarded: {"{"}"reason": "…"{"}"}, {LongestEndReason} characters at most.""",
+                detail: $"""Say why it is discarded: {"{"}"reason": "…"{"}"}, {LongestEndReason} characters at most. Name nobody there: it stays in the audit.""",
                 statusCode: StatusCodes.Status400BadRequest);
         }
 

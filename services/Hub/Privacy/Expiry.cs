@@ -68,7 +68,7 @@ internal sealed partial class Expiry(
         var now = clock.GetUtcNow();
         var (parts, persons, quarantined) = (0L, 0L, 0L);
         while (await DeleteAsync(who, now, cancellation) is var (more, forgotten)) (parts, persons) = (parts + more, persons + forgotten);
-        await forgetting.FinishAsync(cancellation);
+        await forgetting.FinishAsync(null, cancellation);
         await forgetting.DropErasedPartsAsync(now, cancellation);
         for (var page = -1; page != 0; quarantined += page) page = await quarantine.DiscardPastTheirTimeAsync(now, cancellation);
         var run = new ExpiryRun(parts, persons, quarantined);

@@ -33,8 +33,10 @@ internal sealed partial class Forgetting(
     private const int Lock = 1_870_246;
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(30);
 
+    private volatile IReadOnlyList<Guid> _missing = [];
+
     /// <summary>Whether persons were stored of whom the vault has no key: it was put back from a copy older than the hub's database.</summary>
-    public bool IsVaultOlder { get; private set; }
+    public bool IsVaultOlder => _missing.Count > 0;
 
     /// <summary>
     /// Keeps everybody from being forgotten until the transaction of the connection ends.
@@ -105,30 +107,44 @@ internal sealed partial class Forgetting(
         return (int)(await batch.ExecuteScalarAsync(cancellation))!;
     }
 
-    /// <summary>Brings it to its end for those who are leaving: quarantine, then their keys.</summary>
+    /// <summary>Brings it to its end: quarantine, then the keys.</summary>
+    /// <param name="only">For these alone, as far as they are leaving; null for all who are.</param>
+    /// <param name="cancellation">Gives up; it is gone on with by itself.</param>
     /// <returns>From how many contents of quarantine somebody was taken out.</returns>
     /// <exception cref="NpgsqlException">A database does not answer; it is tried again by itself.</exception>
-    public async Task<int> FinishAsync(CancellationToken cancellation)
+    public async Task<int> FinishAsync(IReadOnlyCollection<Guid>? only, CancellationToken cancellation)
     {
-        var erased = (await LeavingAsync(cancellation)).Where(one => one.Erased).Select(one => one.Person).ToHashSet();
-        var pseudonyms = erased.Count == 0 ? (IReadOnlySet<Guid>)new HashSet<Guid>() : await vault.PseudonymsAsync(erased, cancellation);
-        var contents = pseudonyms.Count == 0 ? 0 : await quarantined.EraseAsync(pseudonyms, cancellation);
-        // Read again: the former keys of the contents are among them now.
-        foreach (var group in (await LeavingAsync(cancellation)).GroupBy(one => one.Erased))
+        var leaving = await LeavingAsync(only, cancellation);
+        var erased = leaving.Where(one => one.Erased).Select(one => one.Person).ToList();
+        var pseudonyms = erased.Count == 0 ? new HashSet<Guid>() : await vault.PseudonymsAsync(erased, cancellation);
+        var contents = pseudonyms.Count == 0 ? [] : await quarantined.EraseAsync(pseudonyms, cancellation);
+        foreach (var page in erased.Concat(contents).Order().Chunk(Page))
         {
-            // Whoever began to leave in the meantime is left to the next time.
-            foreach (var page in group.Where(one => !group.Key || one.IsContent || erased.Contains(one.Person)).Select(one => one.Person).Chunk(Page))
-            {
-                if (group.Key) await vault.RememberAsync(await PartsAsync("person = ANY($1)", cancellation, page), cancellation);
-                await vault.DeleteAsync(page, group.Key, cancellation);
-                await using var gone = database.CreateCommand(
-                    group.Key ? "UPDATE privacy.forgotten SET key_gone_at = now() WHERE person = ANY($1)" : "DELETE FROM privacy.forgotten WHERE person = ANY($1) AND NOT erased");
-                gone.Parameters.Add(new() { Value = page });
-                await gone.ExecuteNonQueryAsync(cancellation);
-            }
+            await vault.RememberAsync(await PartsAsync("person = ANY($1)", cancellation, page), cancellation);
+            await vault.DeleteAsync(page, erased: true, cancellation);
+            await EndAsync("UPDATE privacy.forgotten SET key_gone_at = now()", page, cancellation);
         }
 
-        return contents;
+        foreach (var page in leaving.Where(one => !one.Erased).Select(one => one.Person).Chunk(Page))
+        {
+            await vault.DeleteAsync(page, erased: false, cancellation);
+            await EndAsync("DELETE FROM privacy.forgotten", page, cancellation, "AND NOT erased");
+        }
+
+        return contents.Count;
+    }
+
+    /// <summary>The same; what cannot be done now is left to be done by itself.</summary>
+    public async Task TryFinishAsync(IReadOnlyCollection<Guid> only, CancellationToken cancellation)
+    {
+        try
+        {
+            if (only.Count > 0) await FinishAsync(only, cancellation);
+        }
+        catch (NpgsqlException e)
+        {
+            LogUnavailable(e.Message);
+        }
     }
 
     /// <summary>
@@ -206,12 +222,17 @@ internal sealed partial class Forgetting(
     {
         if (wrapping is MasterKey { Warning: { } warning }) LogMasterKey(warning);
         await schema.Applied.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        for (var round = 0; !stoppingToken.IsCancellationRequested; round++)
+        for (var untilReconciliation = 0; !stoppingToken.IsCancellationRequested; untilReconciliation--)
         {
             try
             {
-                await FinishAsync(stoppingToken);
-                if (round % RoundsBetweenReconciliations == 0) await ReconcileAsync(stoppingToken);
+                if (untilReconciliation <= 0)
+                {
+                    await ReconcileAsync(stoppingToken);
+                    untilReconciliation = RoundsBetweenReconciliations;
+                }
+
+                await FinishAsync(null, stoppingToken);
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
@@ -233,7 +254,7 @@ internal sealed partial class Forgetting(
         await LockAsync(connection, cancellation);
         await RegisterAsync(connection, unknown, erased: true, cancellation);
         await transaction.CommitAsync(cancellation);
-        await FinishAsync(cancellation);
+        await FinishAsync(unknown, cancellation);
         return unknown.Count;
     }
 
@@ -245,13 +266,22 @@ internal sealed partial class Forgetting(
         return await GuidsAsync(command, cancellation);
     }
 
-    private async Task<IReadOnlyList<(Guid Person, bool Erased, bool IsContent)>> LeavingAsync(CancellationToken cancellation)
+    private async Task<IReadOnlyList<(Guid Person, bool Erased)>> LeavingAsync(IReadOnlyCollection<Guid>? only, CancellationToken cancellation)
     {
-        await using var command = database.CreateCommand("SELECT person, erased, is_content FROM privacy.forgotten WHERE key_gone_at IS NULL");
-        var leaving = new List<(Guid, bool, bool)>();
+        await using var command = database.CreateCommand($"SELECT person, erased FROM privacy.forgotten WHERE key_gone_at IS NULL {(only is null ? "" : "AND person = ANY($1)")} ORDER BY person");
+        if (only is not null) command.Parameters.Add(new() { Value = only.ToArray() });
+        var leaving = new List<(Guid, bool)>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) leaving.Add((reader.GetGuid(0), reader.GetBoolean(1), reader.GetBoolean(2)));
+        while (await reader.ReadAsync(cancellation)) leaving.Add((reader.GetGuid(0), reader.GetBoolean(1)));
         return leaving;
+    }
+
+    // In the order of ids, so that two nodes at the same do not wait for each other in turn.
+    private async Task EndAsync(string how, Guid[] persons, CancellationToken cancellation, string but = "")
+    {
+        await using var command = database.CreateCommand($"{how} WHERE person IN (SELECT person FROM privacy.forgotten WHERE person = ANY($1) ORDER BY person FOR UPDATE) {but}");
+        command.Parameters.Add(new() { Value = persons });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 
     private async Task<IReadOnlyList<ErasedPart>> PartsAsync(string condition, CancellationToken cancellation, params object[] parameters)
@@ -264,18 +294,20 @@ internal sealed partial class Forgetting(
         return parts;
     }
 
-    // Ids grow with the time at which they were made: of the newest persons one key at least is missing then.
+    // Ids grow with the time at which they were made: of the newest persons one key at least is missing then. Who was missing is looked for until
+    // the key or the data is back or gone, since new persons come after.
     private async Task LookForOlderVaultAsync(CancellationToken cancellation)
     {
         await using var newest = database.CreateCommand(
             "SELECT DISTINCT person FROM privacy.personal_data WHERE keep_until > $1 ORDER BY person DESC LIMIT 100");
         newest.Parameters.Add(new() { Value = clock.GetUtcNow() });
-        var persons = await GuidsAsync(newest, cancellation);
+        Guid[] persons = [.. (await GuidsAsync(newest, cancellation)).Union(_missing)];
         var keys = await vault.FindAsync(persons, cancellation);
         // Asked again, since one may have been forgotten in between.
-        await using var missing = database.CreateCommand("SELECT EXISTS (SELECT FROM privacy.personal_data WHERE person = ANY($1))");
+        await using var missing = database.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data WHERE person = ANY($1) AND keep_until > $2");
         missing.Parameters.Add(new() { Value = persons.Where(person => !keys.ContainsKey(person)).ToArray() });
-        IsVaultOlder = (bool)(await missing.ExecuteScalarAsync(cancellation))!;
+        missing.Parameters.Add(new() { Value = clock.GetUtcNow() });
+        _missing = await GuidsAsync(missing, cancellation);
         if (IsVaultOlder) LogVaultOlder();
     }
 

@@ -14,6 +14,9 @@ internal readonly record struct DataKey(Guid Id, byte[] Key);
 /// <param name="KeepUntil">Until when it could have been kept.</param>
 internal readonly record struct ErasedPart(Guid EventId, string Path, DateTimeOffset KeepUntil);
 
+/// <summary>The database of keys is not the one of this hub.</summary>
+internal sealed class WrongKeysException(string message) : Exception(message);
+
 /// <summary>
 /// The keys of persons and of quarantined content, wrapped by the master key, in a database of their own: whoever deletes one here
 /// makes every copy of what it encrypts unreadable, those in backups of the hub's database too. A person is a random id; the
@@ -40,7 +43,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
     /// <summary>Makes the tables where they are missing, and the secret of the pseudonyms; several nodes may do so at once.</summary>
     /// <exception cref="NpgsqlException">The database does not answer.</exception>
     /// <exception cref="CryptographicException">The master key that was used here is not among those given.</exception>
-    /// <exception cref="InvalidOperationException">These are not the keys of the hub's database; nothing was written into theirs.</exception>
+    /// <exception cref="WrongKeysException">These are not the keys of the hub's database; nothing was written into theirs.</exception>
     public async Task PrepareAsync(CancellationToken cancellation)
     {
         if (Volatile.Read(ref _secret) is not null) return;
@@ -71,8 +74,18 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
             await using var kept = new NpgsqlCommand("SELECT wrapped FROM keys.secret WHERE name = $1", connection);
             kept.Parameters.Add(new() { Value = PseudonymSecret });
             var secret = wrapping.Unwrap((byte[])(await kept.ExecuteScalarAsync(cancellation))!);
-            await BelongsToHubAsync(connection, Persons.Keyed(secret, "the id of these keys"u8), isNew, cancellation);
+            var id = Persons.Keyed(secret, "the id of these keys"u8);
+            await CheckAsync(connection, id, isNew, cancellation);
             await transaction.CommitAsync(cancellation);
+            // Last: were it noted before the secret is stored, a crash in between would leave the note of keys that do not exist.
+            await using (var note = hub.CreateCommand("INSERT INTO privacy.vault (one, id) VALUES (true, $1) ON CONFLICT DO NOTHING"))
+            {
+                note.Parameters.Add(new() { Value = id });
+                await note.ExecuteNonQueryAsync(cancellation);
+            }
+
+            // Another node may have noted others in between.
+            await CheckAsync(connection, id, isNew: false, cancellation);
             Volatile.Write(ref _secret, secret);
         }
         finally
@@ -205,7 +218,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
             WITH there AS MATERIALIZED (SELECT id FROM keys.data_key WHERE id = ANY($1) ORDER BY id FOR UPDATE),
             gone AS (DELETE FROM keys.data_key k USING there WHERE k.id = there.id RETURNING k.id),
             left_before AS (DELETE FROM keys.leaving WHERE id = ANY($1)),
-            noted AS (INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ON CONFLICT DO NOTHING)
+            noted AS (INSERT INTO keys.erased (id) SELECT id FROM unnest($1) AS id WHERE $2 ORDER BY id ON CONFLICT DO NOTHING)
             SELECT count(*)::int FROM gone
             """);
         command.Parameters.Add(new() { Value = ids.ToArray() });
@@ -339,23 +352,20 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
     }
 
     // Whoever took an empty database of keys for the right one would store new persons beside others that nobody can read any more.
-    private async Task BelongsToHubAsync(NpgsqlConnection keys, Guid id, bool isNew, CancellationToken cancellation)
+    private async Task CheckAsync(NpgsqlConnection keys, Guid id, bool isNew, CancellationToken cancellation)
     {
         await using (var own = new NpgsqlCommand("SELECT to_regclass('hub.mt_events') IS NOT NULL", keys))
         {
             if ((bool)(await own.ExecuteScalarAsync(cancellation))!)
-                throw new InvalidOperationException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none");
+                throw new WrongKeysException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none");
         }
 
-        await using var batch = hub.CreateBatch();
-        var note = new NpgsqlBatchCommand("INSERT INTO privacy.vault (one, id) SELECT true, $1 WHERE NOT ($2 AND EXISTS (SELECT FROM privacy.personal_data)) ON CONFLICT DO NOTHING");
-        note.Parameters.Add(new() { Value = id });
-        note.Parameters.Add(new() { Value = isNew });
-        batch.BatchCommands.Add(note);
-        batch.BatchCommands.Add(new("SELECT id FROM privacy.vault"));
-        if (await batch.ExecuteScalarAsync(cancellation) is not Guid noted || noted != id)
+        await using var belongs = hub.CreateCommand("SELECT coalesce((SELECT id = $1 FROM privacy.vault), NOT ($2 AND EXISTS (SELECT FROM privacy.personal_data)))");
+        belongs.Parameters.Add(new() { Value = id });
+        belongs.Parameters.Add(new() { Value = isNew });
+        if (!(bool)(await belongs.ExecuteScalarAsync(cancellation))!)
         {
-            throw new InvalidOperationException(
+            throw new WrongKeysException(
                 "the database of ConnectionStrings:Keys does not hold the keys of this hub's personal data: name the one that does, or put a backup of it back");
         }
     }

@@ -24,7 +24,7 @@ internal sealed class KeyVaultHealth(KeyVault vault, Forgetting forgetting) : IH
         {
             return HealthCheckResult.Unhealthy($"the keys cannot be unwrapped: {e.Message}");
         }
-        catch (InvalidOperationException e)
+        catch (WrongKeysException e)
         {
             return HealthCheckResult.Unhealthy(e.Message);
         }

@@ -80,6 +80,9 @@ internal sealed class PersonFiles(
             await disclosures.OfAsync(person, cancellation), await HoldsAsync(person, cancellation), await RefusalsAsync(person, cancellation));
     }
 
+    /// <summary>The record's own key in the commune of an event; null when the event is not there.</summary>
+    public async Task<string?> SubjectAsync(Guid eventId, CancellationToken cancellation) => (await FactsAsync([eventId], cancellation)).GetValueOrDefault(eventId)?.Subject;
+
     /// <summary>The holds on a person's data that stand.</summary>
     public Task<IReadOnlyList<LegalHold>> HoldsAsync(Guid person, CancellationToken cancellation) => NotesAsync(
         "SELECT reason, held_by, at FROM privacy.hold WHERE person = $1 AND ended_at IS NULL ORDER BY at", person, (text, by, at) => new LegalHold(text, by, at), cancellation);
@@ -93,7 +96,7 @@ internal sealed class PersonFiles(
     {
         var (pseudonyms, secret) = (await vault.PseudonymsAsync([person], cancellation), await vault.SecretAsync(cancellation));
         return pseudonyms.Count == 0
-            ? [] : await quarantined.FindAsync(named => Persons.Pseudonym(secret, named) is { } pseudonym && pseudonyms.Contains(pseudonym), withData, cancellation);
+            ? [] : await quarantined.FindAsync((_, named) => named is not null && Persons.Pseudonym(secret, named) is { } pseudonym && pseudonyms.Contains(pseudonym), withData, int.MaxValue, cancellation);
     }
 
     private async Task<IReadOnlyList<T>> NotesAsync<T>(string sql, Guid person, Func<string, string, DateTimeOffset, T> make, CancellationToken cancellation)

@@ -30,6 +30,8 @@ internal sealed class PersonSearch(PersonalDataStore personalData, QuarantinedPe
     /// <summary>Rows that a call looks through.</summary>
     public const int Page = 20_000;
 
+    private const int MostQuarantined = 100;
+
     /// <summary>Looks for somebody.</summary>
     /// <param name="sought">Whom; checked.</param>
     /// <param name="born">The birth date, read.</param>
@@ -52,9 +54,9 @@ internal sealed class PersonSearch(PersonalDataStore personalData, QuarantinedPe
         return (Found(found), rows.Count < Page ? null : Cursor.Write(rows[^1].EventId, rows[^1].Path));
     }
 
-    /// <summary>What is in quarantine of somebody; all of it is looked through.</summary>
+    /// <summary>What is in quarantine of somebody; all of it is looked through, and a hundred told.</summary>
     public Task<IReadOnlyList<QuarantinedPerson>> FindQuarantinedAsync(Sought sought, PartialDate? born, CancellationToken cancellation) => quarantined.FindAsync(
-        person => sought.Identifier is { } identifier ? Is(person.Email, identifier) || Is(person.Phone, identifier) : Matches(sought, born, person), withData: false, cancellation);
+        (json, person) => sought.Identifier is { } identifier ? Holds(json, identifier) : person is not null && Matches(sought, born, person), withData: false, MostQuarantined, cancellation);
 
     // What stands beside the persons is read too: it may be all that is held of somebody.
     private async Task<List<(PersonalRow Row, Person? Person, JsonElement Json)>> OpenAsync(IReadOnlyList<PersonalRow> rows, CancellationToken cancellation) =>
@@ -81,7 +83,7 @@ internal sealed class PersonSearch(PersonalDataStore personalData, QuarantinedPe
     }
 
     private static bool Holds(JsonElement part, string identifier) =>
-        part.EnumerateObject().Any(field => field.Value.ValueKind == JsonValueKind.String && field.Name is "email" or "phone" or "ine" && Is(field.Value.GetString(), identifier));
+        part.EnumerateObject().Any(field => field.Value.ValueKind == JsonValueKind.String && field.Name is "email" or "phone" or "ine" && Is(QuarantinedPersons.Text(field.Value), identifier));
 
     private static bool Is(string? text, string identifier) => text is not null && Plain(text) == Plain(identifier);
 

@@ -1,5 +1,7 @@
 using System.Diagnostics.Metrics;
+using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using Npgsql;
@@ -64,11 +66,11 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
     /// </summary>
     /// <param name="connection">The connection, in its transaction.</param>
     /// <param name="events">Events; those without personal data, or whose personal data may be kept no longer, are passed over, as are parts that were erased by right.</param>
-    /// <param name="contents">Contents to be encrypted whole, each with a key of its own.</param>
+    /// <param name="contents">Contents to be encrypted whole, each with a key of its own; of events, without what was erased of them by right.</param>
     /// <param name="now">The time of reception.</param>
     /// <param name="cancellation">Gives up.</param>
     public async Task<SealedRun> SealAsync(
-        NpgsqlConnection connection, IReadOnlyCollection<CheckedEvent> events, IReadOnlyList<byte[]> contents, DateTimeOffset now, CancellationToken cancellation)
+        NpgsqlConnection connection, IReadOnlyCollection<CheckedEvent> events, IReadOnlyList<(Guid? EventId, byte[] Content)> contents, DateTimeOffset now, CancellationToken cancellation)
     {
         var secret = await vault.SecretAsync(cancellation);
         var parts = new List<(CheckedEvent Event, DateTimeOffset KeepUntil, PersonalPart Part, Guid? Pseudonym)>(events.Count);
@@ -84,8 +86,13 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
             foreach (var part in Persons.In(read.Data)) parts.Add((read, until, part, part.Person is null ? null : Persons.Pseudonym(secret, part.Person)));
         }
 
-        if (parts.Count > 0 && await vault.ErasedPartsAsync([.. parts.Select(part => part.Event.EventId).Distinct()], cancellation) is { Count: > 0 } erased)
+        Guid[] concerned = [.. parts.Select(part => part.Event.EventId).Concat(contents.Select(content => content.EventId).OfType<Guid>()).Distinct()];
+        if (concerned.Length > 0 && await vault.ErasedPartsAsync(concerned, cancellation) is { Count: > 0 } erased)
+        {
             parts.RemoveAll(part => erased.Contains((part.Event.EventId, part.Part.Path)));
+            contents = [.. contents.Select(content => (content.EventId, WithoutErased(content.EventId, content.Content, erased)))];
+        }
+
         if (parts.Count + contents.Count == 0) return new([], []);
         var (byPseudonym, others) = await KeysAsync(connection, parts.Where(part => part.Pseudonym is not null).Select(part => part.Pseudonym!.Value), OfNobodyElse(parts) + contents.Count, cancellation);
 
@@ -103,7 +110,7 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
                 Seal(key, read.EventId, part.Path, part.Json)));
         }
 
-        return new(rows, [.. contents.Select((content, index) => (others[next + index].Id, Sealed.Seal(others[next + index].Key, content, [])))]);
+        return new(rows, [.. contents.Select((content, index) => (others[next + index].Id, Sealed.Seal(others[next + index].Key, content.Content, [])))]);
     }
 
     /// <summary>Decrypts rows. Those whose key is gone are left out: their person was forgotten, and the row is of an older copy of the database.</summary>
@@ -152,12 +159,25 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
         return (key.Id, Sealed.Seal(key.Key, content, []));
     }
 
-    /// <summary>Decrypts contents; those whose key is gone are left out.</summary>
+    /// <summary>Decrypts contents; those whose key is gone, or that are damaged, are left out: one must not keep the others from being read.</summary>
     public async Task<IReadOnlyDictionary<Guid, byte[]>> OpenAsync(IReadOnlyCollection<(Guid Key, byte[] Content)> contents, CancellationToken cancellation)
     {
         if (contents.Count == 0) return new Dictionary<Guid, byte[]>();
         var keys = await vault.FindAsync([.. contents.Select(content => content.Key)], cancellation);
-        return contents.Where(content => keys.ContainsKey(content.Key)).ToDictionary(content => content.Key, content => Sealed.Open(keys[content.Key], content.Content, []));
+        var open = new Dictionary<Guid, byte[]>(contents.Count);
+        foreach (var (id, content) in contents)
+        {
+            try
+            {
+                if (keys.TryGetValue(id, out var key)) open[id] = Sealed.Open(key, content, []);
+            }
+            catch (CryptographicException)
+            {
+                continue;
+            }
+        }
+
+        return open;
     }
 
     /// <summary>
@@ -189,6 +209,14 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
 
     private static PersonalRow Row(NpgsqlDataReader reader) => new(
         reader.GetGuid(0), reader.GetString(1), reader.GetGuid(2), reader.GetString(3), reader.GetString(4), reader.GetFieldValue<DateTimeOffset>(5), reader.GetFieldValue<byte[]>(6));
+
+    private static byte[] WithoutErased(Guid? eventId, byte[] content, IReadOnlySet<(Guid EventId, string Path)> erased)
+    {
+        var paths = erased.Where(part => part.EventId == eventId && part.Path.Length > 0).Select(part => part.Path).ToHashSet();
+        if (paths.Count == 0) return content;
+        using var json = JsonDocument.Parse(content);
+        return QuarantinedPersons.Without(json.RootElement, paths);
+    }
 
     // A row says nothing in another row's place.
     private static byte[] Place(Guid eventId, string path)

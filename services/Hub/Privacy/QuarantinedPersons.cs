@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
 using Npgsql;
+using NpgsqlTypes;
 
 namespace Intercommunalite.Hub.Privacy;
 
@@ -19,7 +20,7 @@ internal sealed record QuarantinedPerson(long Id, string? Commune, DateTimeOffse
 
 /// <summary>
 /// Persons in what the hub did not accept. It is no event that the contracts describe, so a person is whatever object has a last name;
-/// all that is kept is decrypted and looked through, since there is little of it. What is no JSON cannot be looked through: it goes when
+/// all that is kept is decrypted and looked through. What is no JSON cannot be looked through: it goes when
 /// it is discarded or its time is over.
 /// </summary>
 internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalDataStore store, KeyVault vault, TimeProvider clock)
@@ -27,19 +28,21 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     private const int Page = 500;
 
     /// <summary>The contents that name a person.</summary>
-    /// <param name="isSought">Whether a person that is named is the one.</param>
+    /// <param name="isSought">Whether an object in it, and the person that it is if it is one, is sought.</param>
     /// <param name="withData">Whether to tell what stands there.</param>
+    /// <param name="limit">How many at most, the oldest ones.</param>
     /// <param name="cancellation">Gives up.</param>
-    public async Task<IReadOnlyList<QuarantinedPerson>> FindAsync(Func<Person, bool> isSought, bool withData, CancellationToken cancellation)
+    public async Task<IReadOnlyList<QuarantinedPerson>> FindAsync(Func<JsonElement, Person?, bool> isSought, bool withData, int limit, CancellationToken cancellation)
     {
         var found = new List<QuarantinedPerson>();
         await foreach (var (content, _, json) in AllAsync(cancellation))
         {
             using (json)
             {
-                var persons = PersonsIn(json.RootElement).Where(one => isSought(one.Person)).ToList();
-                if (persons.Count > 0)
-                    found.Add(withData ? content with { Data = [.. persons.Select(one => JsonSerializer.SerializeToNode(one.Person, ContractJson.Options))] } : content);
+                var objects = Objects(json.RootElement, "").Select(one => (one.Json, Person: Read(one.Json))).Where(one => isSought(one.Json, one.Person)).ToList();
+                if (objects.Count == 0) continue;
+                found.Add(withData ? content with { Data = [.. objects.Select(one => one.Person).OfType<Person>().Select(person => JsonSerializer.SerializeToNode(person, ContractJson.Options))] } : content);
+                if (found.Count == limit) break;
             }
         }
 
@@ -47,45 +50,48 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     }
 
     /// <summary>
-    /// Takes persons out of all contents. Each of these gets a new key, and the one before goes, so that no backup shows them: to be
-    /// followed by what deletes the keys of those who are leaving. What held a person alone goes with the person (a list is shortened,
-    /// else all of <c>personal</c> goes): the event can still be retried.
+    /// Takes persons out of all contents (<see cref="Without"/>), and notes where they stood in which event, so that they are not kept or
+    /// stored again when it comes again. Each content gets a new key; the one before is registered as leaving, so that no backup shows them.
     /// </summary>
-    /// <returns>From how many.</returns>
-    public async Task<int> EraseAsync(IReadOnlySet<Guid> pseudonyms, CancellationToken cancellation)
+    /// <returns>The former keys, which are to be deleted.</returns>
+    public async Task<IReadOnlyList<Guid>> EraseAsync(IReadOnlySet<Guid> pseudonyms, CancellationToken cancellation)
     {
         var secret = await vault.SecretAsync(cancellation);
-        var erased = 0;
+        var formerKeys = new List<Guid>();
         await foreach (var (content, key, json) in AllAsync(cancellation))
         {
             using (json)
             {
-                if (!PersonsIn(json.RootElement).Any(one => IsOf(one.Person))) continue;
-                erased += await ReplaceAsync(content.Id, key, Without(json.RootElement), cancellation);
+                var paths = Objects(json.RootElement, "")
+                    .Where(one => Read(one.Json) is { } person && Persons.Pseudonym(secret, person) is { } pseudonym && pseudonyms.Contains(pseudonym)).Select(one => one.Path).ToHashSet();
+                if (paths.Count > 0 && await ReplaceAsync(content.Id, key, CloudEvent.EventIdOf(json.RootElement), paths, Without(json.RootElement, paths), cancellation)) formerKeys.Add(key);
             }
         }
 
-        return erased;
+        return formerKeys;
+    }
 
-        byte[] Without(JsonElement element)
+    /// <summary>
+    /// A content without what stands at some paths, so that the event can still be retried: in a list <c>null</c> takes the place, so that the
+    /// others keep theirs; where a person is a field of <c>personal</c>, which may need it, all of <c>personal</c> goes.
+    /// </summary>
+    /// <param name="content">JSON.</param>
+    /// <param name="paths">Of persons, as in <see cref="PersonalPart"/>.</param>
+    public static byte[] Without(JsonElement content, IReadOnlySet<string> paths)
+    {
+        try
         {
-            try
-            {
-                var rest = new ArrayBufferWriter<byte>();
-                using (var writer = new Utf8JsonWriter(rest)) Write(element, writer);
-                return rest.WrittenSpan.ToArray();
-            }
-            catch (InvalidOperationException)
-            {
-                // Text that is no well-formed Unicode cannot be written again: then all of it goes.
-                return [.. "{}"u8];
-            }
+            var rest = new ArrayBufferWriter<byte>();
+            using (var writer = new Utf8JsonWriter(rest)) Write(content, "", writer);
+            return rest.WrittenSpan.ToArray();
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // Text that is no well-formed Unicode cannot be written again: then all of it goes.
+            return [.. "{}"u8];
         }
 
-        bool IsOf(Person person) => Persons.Pseudonym(secret, person) is { } pseudonym && pseudonyms.Contains(pseudonym);
-        bool Goes(JsonElement element) => Read(element) is { } person && IsOf(person);
-
-        void Write(JsonElement element, Utf8JsonWriter writer)
+        void Write(JsonElement element, string path, Utf8JsonWriter writer)
         {
             switch (element.ValueKind)
             {
@@ -93,17 +99,25 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
                     writer.WriteStartObject();
                     foreach (var property in element.EnumerateObject())
                     {
-                        var goesWhole = property.NameEquals("personal") && property.Value.ValueKind == JsonValueKind.Object && property.Value.EnumerateObject().Any(inner => Goes(inner.Value));
-                        if (goesWhole || Goes(property.Value)) continue;
+                        var at = Join(path, property.Name);
+                        var goesWhole = property.NameEquals("personal") && property.Value.ValueKind == JsonValueKind.Object
+                            && property.Value.EnumerateObject().Any(inner => paths.Contains(Part(Join(at, inner.Name))));
+                        if (goesWhole || paths.Contains(Part(at))) continue;
                         writer.WritePropertyName(property.Name);
-                        Write(property.Value, writer);
+                        Write(property.Value, at, writer);
                     }
 
                     writer.WriteEndObject();
                     break;
                 case JsonValueKind.Array:
                     writer.WriteStartArray();
-                    foreach (var item in element.EnumerateArray().Where(item => !Goes(item))) Write(item, writer);
+                    foreach (var (index, item) in element.EnumerateArray().Index())
+                    {
+                        var at = Join(path, $"{index}");
+                        if (paths.Contains(Part(at))) writer.WriteNullValue();
+                        else Write(item, at, writer);
+                    }
+
                     writer.WriteEndArray();
                     break;
                 default:
@@ -113,17 +127,26 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         }
     }
 
-    // The former key is registered in the same transaction: whatever happens then, it will be deleted.
-    private async Task<int> ReplaceAsync(long id, Guid formerKey, byte[] content, CancellationToken cancellation)
+    // In one statement with what must not be lost: the former key, which will be deleted whatever happens then, and what is to be remembered
+    // for as long as the event may come again. What stands beside the persons goes with a field of personal.
+    private async Task<bool> ReplaceAsync(long id, Guid formerKey, Guid? eventId, IReadOnlySet<string> paths, byte[] content, CancellationToken cancellation)
     {
         var (key, encrypted) = await store.SealAsync(content, cancellation);
         await using var command = database.CreateCommand("""
             WITH replaced AS (UPDATE ingestion.quarantine SET event = $3, key = $4 WHERE id = $1 AND key = $2 AND state = 'kept' RETURNING id),
-            leaving AS (INSERT INTO privacy.forgotten (person, erased, at, is_content) SELECT $2, true, $5, true FROM replaced ON CONFLICT DO NOTHING)
-            SELECT count(*)::int FROM replaced
+            leaving AS (INSERT INTO privacy.forgotten (person, erased, at, is_content) SELECT $2, true, $5, true FROM replaced ON CONFLICT DO NOTHING),
+            noted AS (
+                INSERT INTO privacy.erased_part (event_id, path, person, keep_until)
+                SELECT $6, path, $2, $5 + interval '100 years' FROM replaced, unnest($7) AS path WHERE $6 IS NOT NULL ON CONFLICT DO NOTHING)
+            SELECT EXISTS (SELECT FROM replaced)
             """);
         foreach (var value in (object[])[id, formerKey, encrypted, key, clock.GetUtcNow()]) command.Parameters.Add(new() { Value = value });
-        return (int)(await command.ExecuteScalarAsync(cancellation))!;
+        command.Parameters.Add(new() { Value = (object?)eventId ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
+        command.Parameters.Add(new() { Value = paths.Any(path => path is [not '/', ..] && !path.Contains('.', StringComparison.Ordinal)) ? [.. paths, ""] : paths.ToArray() });
+        if ((bool)(await command.ExecuteScalarAsync(cancellation))!) return true;
+        // It has ended meanwhile, or another node was first.
+        await vault.DeleteAsync([key], erased: false, cancellation);
+        return false;
     }
 
     private async IAsyncEnumerable<(QuarantinedPerson Content, Guid Key, JsonDocument Json)> AllAsync([System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
@@ -144,9 +167,10 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     private async Task<IReadOnlyList<(QuarantinedPerson Content, Guid Key, byte[] Encrypted)>> PageAsync(long after, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand($"""
-            SELECT id, commune, received_at, reason, key, event FROM ingestion.quarantine WHERE state = 'kept' AND key IS NOT NULL AND id > $1 ORDER BY id LIMIT {Page}
+            SELECT id, commune, received_at, reason, key, event FROM ingestion.quarantine WHERE state = 'kept' AND key IS NOT NULL AND keep_until > $2 AND id > $1 ORDER BY id LIMIT {Page}
             """);
         command.Parameters.Add(new() { Value = after });
+        command.Parameters.Add(new() { Value = clock.GetUtcNow() });
         var page = new List<(QuarantinedPerson, Guid, byte[])>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation))
@@ -171,13 +195,17 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         }
     }
 
-    private static IEnumerable<(Person Person, JsonElement Json)> PersonsIn(JsonElement element) => element.ValueKind switch
+    private static IEnumerable<(string Path, JsonElement Json)> Objects(JsonElement element, string path) => element.ValueKind switch
     {
-        JsonValueKind.Object => (Read(element) is { } person ? [(person, element)] : Enumerable.Empty<(Person, JsonElement)>())
-            .Concat(element.EnumerateObject().SelectMany(property => PersonsIn(property.Value))),
-        JsonValueKind.Array => element.EnumerateArray().SelectMany(PersonsIn),
+        JsonValueKind.Object => element.EnumerateObject().SelectMany(property => Objects(property.Value, Join(path, property.Name))).Prepend((Part(path), element)),
+        JsonValueKind.Array => element.EnumerateArray().Index().SelectMany(item => Objects(item.Item, Join(path, $"{item.Index}"))),
         _ => [],
     };
+
+    private static string Join(string path, string name) => path.Length == 0 ? name : $"{path}.{name}";
+
+    // Within data.personal as parts of events are named, elsewhere with a stroke before, so that neither is taken for the other.
+    private static string Part(string path) => path.StartsWith("data.personal.", StringComparison.Ordinal) ? path["data.personal.".Length..] : $"/{path}";
 
     // Each field that can be read, since one that cannot may be why the event is here.
     private static Person? Read(JsonElement element)
@@ -187,17 +215,19 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
             lastName, Text("firstNames"), Text("usualName"), BirthDate: PartialDate.TryParse(Text("birthDate"), out var born) ? born : null,
             BirthPlace: Text("birthPlace"), BirthCountry: Text("birthCountry"), Address: Text("address"), Email: Text("email"), Phone: Text("phone"));
 
-        string? Text(string name)
+        string? Text(string name) => element.TryGetProperty(name, out var value) ? QuarantinedPersons.Text(value) : null;
+    }
+
+    /// <summary>A text; null where it is none, or not well-formed Unicode.</summary>
+    internal static string? Text(JsonElement value)
+    {
+        try
         {
-            try
-            {
-                return element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-            }
-            catch (InvalidOperationException)
-            {
-                // Not well-formed Unicode.
-                return null;
-            }
+            return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Intercommunalite.Contracts;
@@ -59,9 +60,9 @@ internal sealed class Rights(NpgsqlDataSource database, PersonalDataStore person
 
         try
         {
-            return (Erasure.Erased, rows, await forgetting.FinishAsync(CancellationToken.None));
+            return (Erasure.Erased, rows, await forgetting.FinishAsync([person], CancellationToken.None));
         }
-        catch (NpgsqlException)
+        catch (Exception e) when (e is NpgsqlException or CryptographicException or WrongKeysException)
         {
             // Registered: it is tried again until the key is deleted.
             return (Erasure.Begun, rows, 0);

@@ -73,7 +73,9 @@ internal static class RightsApi
         await audit.AppendAllAsync(
             [
                 .. persons.Select(person => new AuditEntry(Who(context), "privacy.person-found", person.Person.ToString())),
-                .. quarantined.Select(kept => new AuditEntry(Who(context), "privacy.person-found-in-quarantine", $"{kept.Id}")),
+                .. quarantined.Count == 0
+                    ? Array.Empty<AuditEntry>()
+                    : [new AuditEntry(Who(context), "privacy.person-found-in-quarantine", Details: new JsonObject { ["ids"] = new JsonArray([.. quarantined.Select(kept => (JsonNode)kept.Id)]) })],
                 .. persons.Count + quarantined.Count == 0 ? [new AuditEntry(Who(context), "privacy.person-not-found")] : Array.Empty<AuditEntry>(),
             ],
             cancellation);
@@ -97,7 +99,7 @@ internal static class RightsApi
             : TypedResults.File(Encoding.UTF8.GetBytes(PersonPage.Of(file)), "text/html; charset=utf-8", "donnees-personnelles.html");
     }
 
-    private static async Task<IResult> RectifyAsync(Guid person, Rectification? rectification, Rights rights, PersonFiles files, HttpContext context, CancellationToken cancellation)
+    private static async Task<IResult> RectifyAsync(Guid person, Rectification? rectification, Rights rights, PersonFiles files, PersonalDataStore personalData, HttpContext context, CancellationToken cancellation)
     {
         if (rectification is not { Event: { } eventId, Person: { Count: > 0 } fields } || !IsText(rectification.Reason) || !IsText(rectification.Path))
             return Wrong("Say what to correct: {\"event\": \"…\", \"path\": \"child\", \"person\": {\"lastName\": \"…\"}, \"reason\": \"…\"}.");
@@ -110,13 +112,12 @@ internal static class RightsApi
                     statusCode: StatusCodes.Status404NotFound);
             }
 
-            var commune = (await files.ReadAsync(now, withData: false, cancellation))?.Events.FirstOrDefault(held => held.EventId == eventId);
             return Json(new
             {
                 person = now,
                 @event = eventId,
-                commune = commune?.Commune,
-                subject = commune?.Subject,
+                commune = (await personalData.RowsAsync("event_id = $1", cancellation, eventId)) is [var part, ..] ? part.Commune : null,
+                subject = await files.SubjectAsync(eventId, cancellation),
                 recipients,
                 toDo = "Only the hub's copy is corrected. The record itself is the commune's: tell the commune to correct it, and those to whom the data went.",
             });

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
@@ -28,46 +29,50 @@ public static class Bearer
         SecurityAlgorithms.RsaSsaPssSha256, SecurityAlgorithms.RsaSsaPssSha384, SecurityAlgorithms.RsaSsaPssSha512,
     ];
 
+    // What an access token calls itself (RFC 9068, 2.1); some issuers, Keycloak among them, write JWT alone. An assertion of a client, a logout token,
+    // or an ID token without a type, is none (RFC 8725, 3.11).
+    private static readonly string[] s_types = ["at+jwt", "application/at+jwt", "JWT"];
+
     /// <summary>Adds the scheme <c>Bearer</c>.</summary>
     /// <param name="authentication">Where to.</param>
     /// <param name="options">Whose tokens.</param>
-    /// <param name="documents">
-    /// Gets the issuer's discovery document and its keys; null when <paramref name="configure"/> gives the keys.
-    /// </param>
+    /// <param name="keptIn">Folder in which the issuer's discovery document and its keys are kept; null where the keys come from elsewhere.</param>
     /// <param name="current">
     /// Asked at every request once the token was found good: puts what the caller may be by now in the place of what the token says; false
     /// when it may not come in any more. Null where nobody knows better than the token.
     /// </param>
-    /// <param name="configure">What else is to be set.</param>
     public static AuthenticationBuilder AddBearer(
         this AuthenticationBuilder authentication,
         AccessOptions options,
-        IDocumentRetriever? documents,
-        Func<HttpContext, ClaimsIdentity, ValueTask<bool>>? current = null,
-        Action<JwtBearerOptions>? configure = null)
+        string? keptIn,
+        Func<HttpContext, ClaimsIdentity, ValueTask<bool>>? current = null)
     {
+        ArgumentNullException.ThrowIfNull(authentication);
         ArgumentNullException.ThrowIfNull(options);
-        if (documents is not null && new Uri(options.Metadata) is { Scheme: not "https", IsLoopback: false } open && !options.AllowHttp)
+        if (keptIn is not null && new Uri(options.Metadata) is { Scheme: not "https", IsLoopback: false } open && !options.AllowHttp)
             throw new InvalidOperationException($"The issuer's keys would come from {open.GetLeftPart(UriPartial.Authority)} without TLS, for whoever is on the way to change: give an https address (Access:Issuer, Access:MetadataAddress), or Access:AllowHttp=true on a closed network.");
+        if (keptIn is not null)
+        {
+            authentication.Services.AddSingleton(services => new KeptDocuments(options, keptIn, services.GetRequiredService<ILogger<KeptDocuments>>()));
+            authentication.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme).Configure<KeptDocuments>((bearer, documents) =>
+                bearer.ConfigurationManager = new ConfigurationManager<OpenIdConnectConfiguration>(options.Metadata, new OpenIdConnectConfigurationRetriever(), documents)
+                {
+                    RefreshInterval = TimeSpan.FromSeconds(30),
+                });
+        }
+
         var seen = new SeenTokens();
         return authentication.AddJwtBearer(bearer =>
         {
             bearer.MapInboundClaims = false;
             bearer.IncludeErrorDetails = false;
-            if (documents is not null)
-            {
-                bearer.ConfigurationManager = new ConfigurationManager<OpenIdConnectConfiguration>(options.Metadata, new OpenIdConnectConfigurationRetriever(), documents)
-                {
-                    RefreshInterval = TimeSpan.FromSeconds(30),
-                };
-            }
-
             bearer.TokenValidationParameters = new TokenValidationParameters
             {
                 // OpenIddict, as others, ends an issuer without a path in a slash (RFC 3986, 6.2.3 holds both for the same).
                 ValidIssuers = options.Issuer is { } issuer ? [issuer, issuer.TrimEnd('/'), $"{issuer.TrimEnd('/')}/"] : null,
                 ValidAudience = options.Audience,
                 ValidAlgorithms = s_algorithms,
+                ValidTypes = s_types,
                 NameClaimType = "name",
                 RoleClaimType = Caller.RolesClaim,
                 ClockSkew = s_clockSkew,
@@ -92,6 +97,13 @@ public static class Bearer
                         return;
                     }
 
+                    // Keycloak tells its tokens apart by a claim: ID, Refresh, and DPoP, which no bearer may come with, are others.
+                    if (identity.FindFirst("typ") is { Value: not "Bearer" })
+                    {
+                        validated.Fail("The token is no access token.");
+                        return;
+                    }
+
                     Translate(identity, options.RolesClaim, Caller.RolesClaim, Roles.All.Contains);
                     Translate(identity, options.CommunesClaim, Caller.CommunesClaim, _ => true);
                     seen.Keep(validated.Request.Headers.Authorization, identity, validated.SecurityToken.ValidTo);
@@ -110,7 +122,6 @@ public static class Bearer
                     return CannotCheckAsync(challenge.HttpContext);
                 },
             };
-            configure?.Invoke(bearer);
         });
     }
 

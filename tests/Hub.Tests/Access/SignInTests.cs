@@ -4,6 +4,9 @@ using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Access.SignIn;
+using Microsoft.AspNetCore.Identity;
+using Microsoft.Extensions.DependencyInjection;
 using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Access;
@@ -21,7 +24,7 @@ public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
         using var guesser = await VisitorAsync();
         using var person = await VisitorAsync();
 
-        var answers = await Task.WhenAll(Enumerable.Range(1, 8).Select(_ => guesser.SubmitAsync(("email", email), ("password", "wrong"))));
+        var answers = await Task.WhenAll(Enumerable.Range(1, 6).Select(_ => guesser.SubmitAsync(("email", email), ("password", "wrong"))));
         Assert.All(answers, answer => Assert.Equal(401, (int)answer.Status));
         Assert.Equal(401, (int)(await person.SubmitAsync(("email", email), ("password", password))).Status);
         Assert.Equal(
@@ -33,6 +36,28 @@ public sealed partial class SignInTests(HubApp hub) : IClassFixture<HubApp>
         password = (string)(await reset.Content.ReadFromJsonAsync<JsonNode>())!["temporaryPassword"]!;
         await Task.WhenAll(Enumerable.Range(1, 4).Select(_ => person.SubmitAsync(("email", email), ("password", "wrong"))));
         Assert.Equal(302, (int)(await person.SubmitAsync(("email", email), ("password", password))).Status);
+    }
+
+    [Fact]
+    public async Task Given_a_right_password_again_and_again_When_codes_are_wrong_Then_five_of_them_lock_whoever_saves_the_account_meanwhile()
+    {
+        var (id, _, _) = await MakeAccountAsync();
+        await using var scope = hub.Services.CreateAsyncScope();
+        var (lockout, accounts) = (scope.ServiceProvider.GetRequiredService<Lockout>(), scope.ServiceProvider.GetRequiredService<UserManager<Account>>());
+        var read = (await accounts.FindByIdAsync(id))!;
+        for (var code = 1; code <= 4; code++)
+        {
+            Assert.Equal(code, await lockout.CountAsync(id, default));
+            await lockout.TakeBackAsync(id, default);
+            Assert.Equal(code, await lockout.CountAsync(id, default));
+        }
+
+        // Read before the codes were counted.
+        Assert.True((await accounts.UpdateAsync(read)).Succeeded);
+        Assert.Equal(5, await lockout.CountAsync(id, default));
+        Assert.Null(await lockout.CountAsync(id, default));
+        await hub.Database.ScalarAsync($"""UPDATE access."AspNetUsers" SET "LockoutEnd" = "LockoutEnd" - interval '15 minutes' WHERE "Id" = '{id}'""");
+        Assert.Equal(1, await lockout.CountAsync(id, default));
     }
 
     [Fact]

@@ -288,7 +288,9 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
 
         await _server.ChangeAsync(Id("amended"), (agreement, act) => Decide.Draft(agreement, Terms(new SharedEvents(Births, ["date"])) with
         {
-            Partner = new("Partner", [_partner]), From = DateOnly.FromDateTime(_server.Now.UtcDateTime).AddDays(5), To = null,
+            Partner = new("Partner", [_partner]),
+            From = DateOnly.FromDateTime(_server.Now.UtcDateTime).AddDays(5),
+            To = null,
         }, act));
         await _server.ChangeAsync(Id("amended"), (agreement, act) => Decide.Activate(agreement, 2, act));
         // What is activated next is known when that is known, too.

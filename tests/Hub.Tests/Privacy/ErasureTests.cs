@@ -105,7 +105,7 @@ public sealed class ErasureTests : IAsyncLifetime
         foreach (var keys in (string[])[other.KeysConnectionString, empty.KeysConnectionString, _hub.ConnectionString])
         {
             var wrong = await OtherAsync(_hub.ConnectionString, keys);
-            var refused = await Assert.ThrowsAsync<InvalidOperationException>(() => wrong.ArriveAsync(Event(Invoice(s_zoe), "2", Tinteniac)));
+            var refused = await Assert.ThrowsAsync<WrongKeysException>(() => wrong.ArriveAsync(Event(Invoice(s_zoe), "2", Tinteniac)));
             Assert.Contains("ConnectionStrings:Keys", refused.Message, StringComparison.Ordinal);
             var health = await HealthAsync(wrong, reconciled: false);
             Assert.Equal((HealthStatus.Unhealthy, refused.Message), (health.Status, health.Description));
@@ -137,11 +137,14 @@ public sealed class ErasureTests : IAsyncLifetime
         Assert.Contains("En attente de vérification", page, StringComparison.Ordinal);
         Assert.DoesNotContain("Paul", page, StringComparison.Ordinal);
         var backup = await Dump.BackUpAsync(_hub.ConnectionString);
+        // One that nobody can read any more must not keep the others from being erased.
+        await _hub.StoreAsync(Incoming(Event(Invoice(s_zoe), "4", s_elsewhere), journal, 4));
+        await _hub.RowsAsync("UPDATE ingestion.quarantine SET event = set_byte(event, 20, (get_byte(event, 20) + 1) % 256) WHERE id = 4");
 
         var (outcome, rows, quarantined) = await _hub.Services.GetRequiredService<Rights>().EraseAsync(file.Person, "dpo", "asked", CancellationToken.None);
         Assert.Equal((Erasure.Erased, 1, 2), (outcome, rows, quarantined));
         var birth = JsonNode.Parse(await ContentAsync(_hub, 1))!["data"]!["personal"]!;
-        Assert.Equal(("ENFANT", "Paul"), ((string)birth["child"]!["lastName"]!, (string)Assert.Single(birth["parents"]!.AsArray())!["firstNames"]!));
+        Assert.Equal(("ENFANT", null, "Paul"), ((string)birth["child"]!["lastName"]!, birth["parents"]![0], (string)birth["parents"]![1]!["firstNames"]!));
         Assert.Null(JsonNode.Parse(await ContentAsync(_hub, 2))!["data"]!["personal"]);
         Assert.Contains("Paul", await ContentAsync(_hub, 3), StringComparison.Ordinal);
         // The events can be retried: they are what the contract says.
@@ -155,9 +158,26 @@ public sealed class ErasureTests : IAsyncLifetime
         Assert.Contains("Paul", await ContentAsync(restored, 3), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Given_somebody_was_erased_from_quarantine_When_the_event_comes_again_refused_or_accepted_Then_it_comes_without_that_one()
+    {
+        await _hub.ArriveAsync(Event(Invoice(s_zoe), "1"));
+        var birth = Birth(s_zoe, s_paul);
+        var faulty = JsonNode.Parse(birth.Data.GetRawText())!;
+        faulty["weight"] = 3200;
+        Assert.Single((await _hub.StoreAsync(Incoming(birth with { Data = JsonSerializer.SerializeToElement(faulty) }, Guid.NewGuid(), 1))).Quarantined);
+        await EraseAsync(_hub, s_zoe);
+
+        Assert.Single((await _hub.StoreAsync(Incoming(birth with { Data = JsonSerializer.SerializeToElement(faulty) }, Guid.NewGuid(), 1))).Quarantined);
+        Assert.All([1, 2], id => Assert.DoesNotContain("Zo", ContentAsync(_hub, id).Result, StringComparison.Ordinal));
+        Assert.All([1, 2], id => Assert.Contains("Paul", ContentAsync(_hub, id).Result, StringComparison.Ordinal));
+        Assert.Single((await _hub.StoreAsync(Incoming(birth, Guid.NewGuid(), 1))).Stored);
+        Assert.Equal(["child", "parents.1"], await _hub.RowsAsync("SELECT path FROM privacy.personal_data ORDER BY 1"));
+    }
+
     [Theory]
     [InlineData("""{"a":"\ud800","b":{"lastName":"MARQUEUR","firstNames":"Zoé Anne","birthDate":"1979-03-07"}}""", "{}")]
-    [InlineData("""{"a":{"lastName":"MARQUEUR","firstNames":"Zoé Anne","birthDate":"1979-03-07"},"a":[{"lastName":"Marqueur","firstNames":"ZOE-ANNE","birthDate":"1979-03-07"},1]}""", """{"a":[1]}""")]
+    [InlineData("""{"a":{"lastName":"MARQUEUR","firstNames":"Zoé Anne","birthDate":"1979-03-07"},"b":[{"lastName":"Marqueur","firstNames":"ZOE-ANNE","birthDate":"1979-03-07"},1]}""", """{"b":[null,1]}""")]
     [InlineData("""{"personal":{"debtor":{"lastName":"MARQUEUR","firstNames":"Zoé Anne","birthDate":"1979-03-07","nickname":"Z"},"note":"of Zoé"}}""", "{}")]
     public async Task Given_quarantine_holds_what_is_no_event_Then_an_erasure_takes_the_person_out_of_it_all_the_same(string content, string rest)
     {
@@ -171,7 +191,9 @@ public sealed class ErasureTests : IAsyncLifetime
     public async Task Given_the_keys_are_away_When_somebody_is_erased_Then_it_is_begun_and_ends_once_they_are_back_and_until_then_quarantine_is_not_retried()
     {
         await _hub.ArriveAsync(Event(Invoice(s_zoe), "1"));
-        await _hub.StoreAsync(Incoming(Event(Invoice(s_zoe), "2", s_elsewhere), Guid.NewGuid(), 1));
+        var journal = Guid.NewGuid();
+        await _hub.StoreAsync(Incoming(Event(Invoice(s_zoe), "2", s_elsewhere), journal, 1), Incoming(Event(Invoice(s_paul), "3", s_elsewhere), journal, 2));
+        var discarded = Guid.Parse((await _hub.RowsAsync("SELECT key FROM ingestion.quarantine WHERE id = 2"))[0]);
         var (rights, person) = (_hub.Services.GetRequiredService<Rights>(), (await FindAsync(_hub, s_zoe))!.Value);
         var keys = new NpgsqlConnectionStringBuilder(_hub.KeysConnectionString).Database;
         await _hub.RowsAsync($"ALTER DATABASE \"{keys}\" WITH ALLOW_CONNECTIONS false");
@@ -181,11 +203,13 @@ public sealed class ErasureTests : IAsyncLifetime
         Assert.Equal(Erasure.Begun, (await rights.EraseAsync(person, "dpo", "asked", CancellationToken.None)).Outcome);
         Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.personal_data"));
         await Assert.ThrowsAsync<ErasureUnderWayException>(() => _hub.Quarantine.RetryAsync(1, CancellationToken.None));
+        Assert.True(await _hub.Quarantine.DiscardAsync(2, "test", CancellationToken.None));
 
         await _hub.RowsAsync($"ALTER DATABASE \"{keys}\" WITH ALLOW_CONNECTIONS true");
         Assert.Equal((Erasure.Erased, 0, 1), await rights.EraseAsync(person, "dpo", "asked", CancellationToken.None));
         Assert.Equal(Erasure.Unknown, (await rights.EraseAsync(person, "dpo", "asked", CancellationToken.None)).Outcome);
-        Assert.Empty(await Vault(_hub).FindAsync([person], CancellationToken.None));
+        await _hub.Services.GetRequiredService<Forgetting>().FinishAsync(null, CancellationToken.None);
+        Assert.Empty(await Vault(_hub).FindAsync([person, discarded], CancellationToken.None));
         Assert.False(await _hub.Quarantine.RetryAsync(1, CancellationToken.None));
         Assert.Single(await _hub.Services.GetRequiredService<AuditLog>().ReadAsync(0, 100, new(Act: "privacy.person-erased"), CancellationToken.None));
     }
@@ -204,7 +228,7 @@ public sealed class ErasureTests : IAsyncLifetime
         }
 
         await _hub.ArriveAsync(Event(Invoice(s_zoe), "3"));
-        Assert.Equal(1, await forgetting.FinishAsync(CancellationToken.None));
+        Assert.Equal(1, await forgetting.FinishAsync(null, CancellationToken.None));
         Assert.DoesNotContain("MARQUEUR", await ContentAsync(_hub, 1), StringComparison.Ordinal);
         Assert.NotNull(await FindAsync(_hub, s_zoe));
         Assert.Empty(await Vault(_hub).PseudonymsAsync([.. (await _hub.RowsAsync("SELECT person FROM privacy.forgotten")).Select(Guid.Parse)], CancellationToken.None));

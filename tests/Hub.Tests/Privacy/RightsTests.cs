@@ -276,7 +276,7 @@ public sealed class RightsTests(ITestOutputHelper output) : IAsyncLifetime
         await _hub.ArriveAsync(Invoice(s_zoe), "2");
         Assert.NotEqual(before, await PersonAsync());
         Assert.Empty(await _hub.Services.GetRequiredService<KeyVault>().FindAsync([before], CancellationToken.None));
-        await _hub.Services.GetRequiredService<Forgetting>().FinishAsync(CancellationToken.None);
+        await _hub.Services.GetRequiredService<Forgetting>().FinishAsync(null, CancellationToken.None);
         Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.forgotten WHERE key_gone_at IS NULL"));
     }
 
