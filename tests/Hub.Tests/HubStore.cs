@@ -31,6 +31,9 @@ public sealed class HubStore : IAsyncLifetime
     /// <summary>When everything happens that is given no time of its own.</summary>
     public static readonly DateTimeOffset Now = new(2026, 11, 24, 9, 30, 0, TimeSpan.Zero);
 
+    // Made once: a copy of it is there much sooner than the tables are.
+    private static readonly Lazy<Task<TestDatabase>> s_tables = new(MakeTablesAsync);
+
     private readonly Guid _journal = Guid.NewGuid();
     private readonly Dictionary<CommuneCode, long> _last = [];
     private readonly string? _given;
@@ -77,14 +80,9 @@ public sealed class HubStore : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        if (_given is null) _database = await TestDatabase.CreateAsync();
-        var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(Settings);
-        builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
-        builder.Services.AddSingleton<TimeProvider>(Clock).AddSingleton<Journals>().AddSingleton<Quarantine>();
-        _hub = builder.Build();
-        await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
+        if (_given is null) _database = await (await s_tables.Value).CopyAsync();
+        Build();
+        if (_given is not null) await StoreSchema.ApplyAsync(Store, Database, CancellationToken.None);
         Journals = _hub.Services.GetRequiredService<Journals>();
         Quarantine = _hub.Services.GetRequiredService<Quarantine>();
     }
@@ -93,6 +91,27 @@ public sealed class HubStore : IAsyncLifetime
     {
         await _hub.DisposeAsync();
         if (_database is not null) await _database.DisposeAsync();
+    }
+
+    private static async Task<TestDatabase> MakeTablesAsync()
+    {
+        var hub = new HubStore { _database = await TestDatabase.CreateAsync() };
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => hub._database.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        hub.Build();
+        await StoreSchema.ApplyAsync(hub.Store, hub.Database, CancellationToken.None);
+        await hub.Database.DisposeAsync();
+        await hub._hub.DisposeAsync();
+        return hub._database;
+    }
+
+    private void Build()
+    {
+        var builder = WebApplication.CreateBuilder();
+        builder.Configuration.AddInMemoryCollection(Settings);
+        builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.AddSingleton<TimeProvider>(Clock).AddSingleton<Journals>().AddSingleton<Quarantine>();
+        _hub = builder.Build();
     }
 
     /// <summary>An event of a commune as its connector would send it.</summary>

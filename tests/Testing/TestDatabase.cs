@@ -43,12 +43,19 @@ public sealed class TestDatabase : IAsyncDisposable
     /// </summary>
     /// <param name="server">Connection string of a role that may create databases; null for <see cref="TestServers.Postgres"/>.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public static async Task<TestDatabase> CreateAsync(string? server = null, CancellationToken cancellationToken = default)
+    public static Task<TestDatabase> CreateAsync(string? server = null, CancellationToken cancellationToken = default) => CreateAsync(server, null, cancellationToken);
+
+    /// <summary>
+    /// Creates the database as a copy of this one, with all that is in it, to which nobody may be connected; that for the keys is empty.
+    /// </summary>
+    public Task<TestDatabase> CopyAsync() => CreateAsync(administration, Name, CancellationToken.None);
+
+    private static async Task<TestDatabase> CreateAsync(string? server, string? template, CancellationToken cancellationToken)
     {
         // No pool: connections to the maintenance database would otherwise outlive the test by minutes.
         var administration = new NpgsqlConnectionStringBuilder(server ?? TestServers.Postgres) { Pooling = false };
         var name = $"test_{Guid.NewGuid():N}";
-        await Execute(administration.ConnectionString, $"CREATE DATABASE \"{name}\"", cancellationToken);
+        await Execute(administration.ConnectionString, $"CREATE DATABASE \"{name}\"{(template is null ? "" : $" TEMPLATE \"{template}\"")}", cancellationToken);
         await Execute(administration.ConnectionString, $"CREATE DATABASE \"{KeysOf(name)}\"", cancellationToken);
 
         // The database itself is pooled as in production.
