@@ -134,9 +134,11 @@ internal sealed class Broker : IAsyncDisposable
 
     private async Task RemoveAsync(string name, CancellationToken cancellation)
     {
-        await DeleteAsync($"api/users/{name}", cancellation);
+        // The user last: as long as it is there, what fails is tried again. Without permissions it does nothing meanwhile.
+        await DeleteAsync($"api/permissions/{Uri.EscapeDataString(_factory.VirtualHost)}/{name}", cancellation);
         await DeleteAsync($"api/connections/username/{name}", cancellation);
         await DeleteAsync($"api/exchanges/{Uri.EscapeDataString(_factory.VirtualHost)}/{BusNames.ExchangeOf(name)}", cancellation);
+        await DeleteAsync($"api/users/{name}", cancellation);
     }
 
     private async Task<IConnection> ConnectedAsync(CancellationToken cancellation)

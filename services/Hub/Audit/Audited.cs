@@ -29,5 +29,6 @@ internal static class Audited
         });
 
     // PostgreSQL's text cannot hold the character 0. What is longer is refused by the call.
-    private static string Text(string? given) => (given ?? "").Replace("\0", "", StringComparison.Ordinal) is var text && text.Length > LongestText ? text[..LongestText] : text;
+    private static string Text(string? given) => (given ?? "").Replace("\0", "", StringComparison.Ordinal) is var text && text.Length > LongestText
+        ? text[..(char.IsHighSurrogate(text[LongestText - 1]) ? LongestText - 1 : LongestText)] : text;
 }

@@ -65,7 +65,7 @@ internal sealed partial class Quarantine
                 UPDATE ingestion.quarantine q SET state = 'discarded', ended_at = $2, end_reason = $3, event = NULL, key = NULL, digest = NULL
                 FROM kept WHERE q.id = kept.id RETURNING kept.commune, kept.journal, kept.key),
             leaving AS (
-                INSERT INTO privacy.forgotten (person, erased, at, is_content) SELECT key, false, $2, true FROM ended WHERE key IS NOT NULL ORDER BY key ON CONFLICT DO NOTHING),
+                INSERT INTO privacy.forgotten (person, erased, at) SELECT key, false, $2 FROM ended WHERE key IS NOT NULL ORDER BY key ON CONFLICT DO NOTHING),
             journal AS (
                 UPDATE ingestion.journal j SET quarantined = quarantined - e.count
                 FROM (SELECT commune, journal, count(*) FROM ended GROUP BY 1, 2) e WHERE j.commune = e.commune AND j.journal = e.journal)
@@ -83,7 +83,7 @@ internal sealed partial class Quarantine
             }
         }
 
-        await _forgetting.TryFinishAsync(keys, cancellation);
+        await _forgetting.TryFinishAsync(keys);
         return count;
     }
 
@@ -159,7 +159,7 @@ internal sealed partial class Quarantine
         End(batch, duplicates, "in the event store already");
         Guid[] formerKeys = [.. retried.Concat(duplicates).Select(id => keys[id]).OfType<Guid>()];
         // In the same transaction, so that they are deleted whatever happens then.
-        Add(batch, "INSERT INTO privacy.forgotten (person, erased, at, is_content) SELECT key, false, $2, true FROM unnest($1) AS key ORDER BY key ON CONFLICT DO NOTHING", formerKeys, _clock.GetUtcNow());
+        Add(batch, "INSERT INTO privacy.forgotten (person, erased, at) SELECT key, false, $2 FROM unnest($1) AS key ORDER BY key ON CONFLICT DO NOTHING", formerKeys, _clock.GetUtcNow());
         if (refused.Count > 0)
         {
             Add(
@@ -169,7 +169,7 @@ internal sealed partial class Quarantine
 
         await batch.ExecuteNonQueryAsync(cancellation);
         await transaction.CommitAsync(cancellation);
-        await _forgetting.TryFinishAsync(formerKeys, cancellation);
+        await _forgetting.TryFinishAsync(formerKeys);
         return new RetryCounts(retried.Count + duplicates.Count, refused.Count);
     }
 

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
@@ -13,8 +14,8 @@ internal sealed class ErasureUnderWayException : Exception;
 /// Forgets persons: their rows are deleted in the hub's database, then what quarantine holds of them, then their keys in the vault.
 /// In between they stand in the register as leaving, so that whatever is interrupted is brought to its end. Those erased by right stay
 /// in the register, by their random ids, and the parts of events that were theirs: when an older copy of either database is put back,
-/// the other one tells it who was erased since, and an event that comes again brings nobody back. (The key of a quarantined content
-/// that named somebody stands there like a person.)
+/// the other one tells it who was erased since, and an event that comes again brings nobody back. (The key of a content of quarantine
+/// that has ended, or named somebody, stands there like a person.)
 /// </summary>
 internal sealed partial class Forgetting(
     NpgsqlDataSource database, KeyVault vault, QuarantinedPersons quarantined, IKeyWrapping wrapping, AuditLog audit, StoreSchema schema, TimeProvider clock,
@@ -34,6 +35,7 @@ internal sealed partial class Forgetting(
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(30);
 
     private volatile IReadOnlyList<Guid> _missing = [];
+    private bool _hasLookedThrough;
 
     /// <summary>Whether persons were stored of whom the vault has no key: it was put back from a copy older than the hub's database.</summary>
     public bool IsVaultOlder => _missing.Count > 0;
@@ -135,13 +137,13 @@ internal sealed partial class Forgetting(
     }
 
     /// <summary>The same; what cannot be done now is left to be done by itself.</summary>
-    public async Task TryFinishAsync(IReadOnlyCollection<Guid> only, CancellationToken cancellation)
+    public async Task TryFinishAsync(IReadOnlyCollection<Guid> only)
     {
         try
         {
-            if (only.Count > 0) await FinishAsync(only, cancellation);
+            if (only.Count > 0) await FinishAsync(only, CancellationToken.None);
         }
-        catch (NpgsqlException e)
+        catch (Exception e) when (e is NpgsqlException or CryptographicException or WrongKeysException)
         {
             LogUnavailable(e.Message);
         }
@@ -201,8 +203,6 @@ internal sealed partial class Forgetting(
         forgotten.AddColumn("erased", "boolean").NotNull();
         forgotten.AddColumn("at", "timestamptz").NotNull();
         forgotten.AddColumn("key_gone_at", "timestamptz");
-        // The key of a content of quarantine, of which nothing else is here.
-        forgotten.AddColumn("is_content", "boolean").NotNull().DefaultValueByExpression("false");
         forgotten.Indexes.Add(new IndexDefinition("forgotten_leaving") { Columns = ["person"], Predicate = "key_gone_at IS NULL" });
         yield return forgotten;
         var part = new Table("privacy.erased_part");
@@ -224,22 +224,28 @@ internal sealed partial class Forgetting(
         await schema.Applied.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         for (var untilReconciliation = 0; !stoppingToken.IsCancellationRequested; untilReconciliation--)
         {
-            try
-            {
-                if (untilReconciliation <= 0)
-                {
-                    await ReconcileAsync(stoppingToken);
-                    untilReconciliation = RoundsBetweenReconciliations;
-                }
-
-                await FinishAsync(null, stoppingToken);
-            }
-            catch (Exception e) when (e is not OperationCanceledException)
-            {
-                LogUnavailable(e.Message);
-            }
+            if (untilReconciliation <= 0 && await TryAsync(ReconcileAsync)) untilReconciliation = RoundsBetweenReconciliations;
+            await TryAsync(token => FinishAsync(null, token));
 
             await Task.Delay(s_pause, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        async Task<bool> TryAsync(Func<CancellationToken, Task> act)
+        {
+            try
+            {
+                await act(stoppingToken);
+                return true;
+            }
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            {
+                LogUnavailable(e.Message);
+                return false;
+            }
+            catch (OperationCanceledException)
+            {
+                return false;
+            }
         }
     }
 
@@ -294,21 +300,41 @@ internal sealed partial class Forgetting(
         return parts;
     }
 
-    // Ids grow with the time at which they were made: of the newest persons one key at least is missing then. Who was missing is looked for until
-    // the key or the data is back or gone, since new persons come after.
+    // After a start all persons are looked through. From then on the newest ones, since ids grow with the time at which they were made, and who was
+    // missing before.
     private async Task LookForOlderVaultAsync(CancellationToken cancellation)
     {
-        await using var newest = database.CreateCommand(
-            "SELECT DISTINCT person FROM privacy.personal_data WHERE keep_until > $1 ORDER BY person DESC LIMIT 100");
-        newest.Parameters.Add(new() { Value = clock.GetUtcNow() });
-        Guid[] persons = [.. (await GuidsAsync(newest, cancellation)).Union(_missing)];
-        var keys = await vault.FindAsync(persons, cancellation);
-        // Asked again, since one may have been forgotten in between.
-        await using var missing = database.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data WHERE person = ANY($1) AND keep_until > $2");
-        missing.Parameters.Add(new() { Value = persons.Where(person => !keys.ContainsKey(person)).ToArray() });
-        missing.Parameters.Add(new() { Value = clock.GetUtcNow() });
-        _missing = await GuidsAsync(missing, cancellation);
+        var missing = new List<Guid>(await MissingAsync(_missing, cancellation));
+        if (_hasLookedThrough)
+        {
+            missing.AddRange(await MissingAsync(await PersonsAsync(
+                "SELECT DISTINCT person FROM privacy.personal_data WHERE person > $1 ORDER BY person DESC LIMIT $2", Guid.Empty, cancellation), cancellation));
+        }
+        else
+        {
+            for (var (after, last) = (Guid.Empty, false); !last && missing.Count < Page;)
+            {
+                var page = await PersonsAsync("SELECT DISTINCT person FROM privacy.personal_data WHERE person > $1 ORDER BY person LIMIT $2", after, cancellation);
+                missing.AddRange(await MissingAsync(page, cancellation));
+                (after, last) = (page.Count > 0 ? page[^1] : after, page.Count < Page);
+            }
+
+            _hasLookedThrough = true;
+        }
+
+        _missing = [.. missing.Distinct()];
         if (IsVaultOlder) LogVaultOlder();
+    }
+
+    // Asked again whether they are held, since one may have been forgotten in between.
+    private async Task<IReadOnlyList<Guid>> MissingAsync(IReadOnlyCollection<Guid> persons, CancellationToken cancellation)
+    {
+        var missing = await vault.MissingAsync(persons, cancellation);
+        if (missing.Count == 0) return [];
+        await using var held = database.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data WHERE person = ANY($1) AND keep_until > $2");
+        held.Parameters.Add(new() { Value = missing.ToArray() });
+        held.Parameters.Add(new() { Value = clock.GetUtcNow() });
+        return await GuidsAsync(held, cancellation);
     }
 
     private static async Task<IReadOnlyList<Guid>> GuidsAsync(NpgsqlCommand command, CancellationToken cancellation)

@@ -70,12 +70,12 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
             await using var made = new NpgsqlCommand("INSERT INTO keys.secret VALUES ($1, $2) ON CONFLICT DO NOTHING", connection);
             made.Parameters.Add(new() { Value = PseudonymSecret });
             made.Parameters.Add(new() { Value = wrapping.Wrap(Sealed.NewKey()) });
-            var isNew = await made.ExecuteNonQueryAsync(cancellation) > 0;
+            await made.ExecuteNonQueryAsync(cancellation);
             await using var kept = new NpgsqlCommand("SELECT wrapped FROM keys.secret WHERE name = $1", connection);
             kept.Parameters.Add(new() { Value = PseudonymSecret });
             var secret = wrapping.Unwrap((byte[])(await kept.ExecuteScalarAsync(cancellation))!);
             var id = Persons.Keyed(secret, "the id of these keys"u8);
-            await CheckAsync(connection, id, isNew, cancellation);
+            await CheckAsync(connection, id, cancellation);
             await transaction.CommitAsync(cancellation);
             // Last: were it noted before the secret is stored, a crash in between would leave the note of keys that do not exist.
             await using (var note = hub.CreateCommand("INSERT INTO privacy.vault (one, id) VALUES (true, $1) ON CONFLICT DO NOTHING"))
@@ -85,7 +85,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
             }
 
             // Another node may have noted others in between.
-            await CheckAsync(connection, id, isNew: false, cancellation);
+            await CheckAsync(connection, id, cancellation);
             Volatile.Write(ref _secret, secret);
         }
         finally
@@ -184,6 +184,16 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) found[reader.GetGuid(0)] = wrapping.Unwrap(reader.GetFieldValue<byte[]>(1));
         return found;
+    }
+
+    /// <summary>Those of the keys that are not there.</summary>
+    public async Task<IReadOnlyList<Guid>> MissingAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellation)
+    {
+        if (ids.Count == 0) return [];
+        await PrepareAsync(cancellation);
+        await using var command = _database.CreateCommand("SELECT id FROM unnest($1) AS id WHERE NOT EXISTS (SELECT FROM keys.data_key k WHERE k.id = id.id)");
+        command.Parameters.Add(new() { Value = ids.ToArray() });
+        return await IdsAsync(command, cancellation);
     }
 
     /// <summary>The person of a pseudonym, or null.</summary>
@@ -352,7 +362,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
     }
 
     // Whoever took an empty database of keys for the right one would store new persons beside others that nobody can read any more.
-    private async Task CheckAsync(NpgsqlConnection keys, Guid id, bool isNew, CancellationToken cancellation)
+    private async Task CheckAsync(NpgsqlConnection keys, Guid id, CancellationToken cancellation)
     {
         await using (var own = new NpgsqlCommand("SELECT to_regclass('hub.mt_events') IS NOT NULL", keys))
         {
@@ -360,13 +370,19 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
                 throw new WrongKeysException("ConnectionStrings:Keys names the hub's own database: the keys need another one, so that a backup of the hub's holds none");
         }
 
-        await using var belongs = hub.CreateCommand("SELECT coalesce((SELECT id = $1 FROM privacy.vault), NOT ($2 AND EXISTS (SELECT FROM privacy.personal_data)))");
-        belongs.Parameters.Add(new() { Value = id });
-        belongs.Parameters.Add(new() { Value = isNew });
-        if (!(bool)(await belongs.ExecuteScalarAsync(cancellation))!)
-        {
-            throw new WrongKeysException(
-                "the database of ConnectionStrings:Keys does not hold the keys of this hub's personal data: name the one that does, or put a backup of it back");
-        }
+        await using var noted = hub.CreateCommand("SELECT id FROM privacy.vault");
+        if (await noted.ExecuteScalarAsync(cancellation) is Guid known ? known == id : await HasKeyOfHubAsync(keys, cancellation)) return;
+        throw new WrongKeysException(
+            "the database of ConnectionStrings:Keys does not hold the keys of this hub's personal data: name the one that does, or put a backup of it back");
+    }
+
+    // Whether one of the hub's newest persons has a key there, or there is none yet.
+    private async Task<bool> HasKeyOfHubAsync(NpgsqlConnection keys, CancellationToken cancellation)
+    {
+        await using var newest = hub.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data ORDER BY person DESC LIMIT 100");
+        var persons = await IdsAsync(newest, cancellation);
+        await using var has = new NpgsqlCommand("SELECT EXISTS (SELECT FROM keys.data_key WHERE id = ANY($1))", keys);
+        has.Parameters.Add(new() { Value = persons.ToArray() });
+        return persons.Count == 0 || (bool)(await has.ExecuteScalarAsync(cancellation))!;
     }
 }

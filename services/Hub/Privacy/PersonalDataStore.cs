@@ -1,7 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.ServiceDefaults;
 using Npgsql;
@@ -214,8 +213,8 @@ internal sealed class PersonalDataStore(NpgsqlDataSource database, KeyVault vaul
     {
         var paths = erased.Where(part => part.EventId == eventId && part.Path.Length > 0).Select(part => part.Path).ToHashSet();
         if (paths.Count == 0) return content;
-        using var json = JsonDocument.Parse(content);
-        return QuarantinedPersons.Without(json.RootElement, paths);
+        using var json = QuarantinedPersons.Parse(content);
+        return json is null ? content : QuarantinedPersons.Without(json.RootElement, paths);
     }
 
     // A row says nothing in another row's place.

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Frozen;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -18,6 +19,16 @@ internal readonly record struct PersonalPart(string Path, Person? Person, byte[]
 internal static class Persons
 {
     private static readonly ConcurrentDictionary<Type, JsonPropertyInfo[]> s_fields = new();
+
+    private static readonly FrozenSet<string> s_places =
+    [
+        .. Catalogue.All.Select(type => type.Record.GetProperty(nameof(DomainEvent<>.Personal))?.PropertyType).OfType<Type>()
+            .SelectMany(type => ContractJson.Options.GetTypeInfo(type).Properties).Select(field => field.Name),
+    ];
+
+    /// <summary>Whether a path is one at which an event of the catalogue may hold a person.</summary>
+    public static bool IsPlace(string path) =>
+        path.Split('.') is [var name, .. var rest] && s_places.Contains(name) && rest is [] or [{ Length: < 6 }] && rest.All(index => index.All(char.IsAsciiDigit));
 
     /// <summary>
     /// The parts: each person, in the order of the type, then what stands beside them (an INE, the payer's e-mail address), which is

@@ -27,6 +27,12 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
 {
     private const int Page = 500;
 
+    // A connector keeps its journal for good, and quarantine counts the time from the arrival.
+    private const int YearsRemembered = 100;
+
+    // As what is on the bus is read.
+    private static readonly JsonDocumentOptions s_json = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
+
     /// <summary>The contents that name a person.</summary>
     /// <param name="isSought">Whether an object in it, and the person that it is if it is one, is sought.</param>
     /// <param name="withData">Whether to tell what stands there.</param>
@@ -35,7 +41,7 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     public async Task<IReadOnlyList<QuarantinedPerson>> FindAsync(Func<JsonElement, Person?, bool> isSought, bool withData, int limit, CancellationToken cancellation)
     {
         var found = new List<QuarantinedPerson>();
-        await foreach (var (content, _, json) in AllAsync(cancellation))
+        await foreach (var (content, _, json) in AllAsync(clock.GetUtcNow(), cancellation))
         {
             using (json)
             {
@@ -58,13 +64,15 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     {
         var secret = await vault.SecretAsync(cancellation);
         var formerKeys = new List<Guid>();
-        await foreach (var (content, key, json) in AllAsync(cancellation))
+        // Also what is past its time: until it is discarded it may be retried.
+        await foreach (var (content, key, json) in AllAsync(DateTimeOffset.MinValue, cancellation))
         {
             using (json)
             {
                 var paths = Objects(json.RootElement, "")
                     .Where(one => Read(one.Json) is { } person && Persons.Pseudonym(secret, person) is { } pseudonym && pseudonyms.Contains(pseudonym)).Select(one => one.Path).ToHashSet();
-                if (paths.Count > 0 && await ReplaceAsync(content.Id, key, CloudEvent.EventIdOf(json.RootElement), paths, Without(json.RootElement, paths), cancellation)) formerKeys.Add(key);
+                if (paths.Count == 0) continue;
+                if (await ReplaceAsync(content.Id, key, CloudEvent.EventIdOf(json.RootElement), paths, Without(json.RootElement, paths), cancellation)) formerKeys.Add(key);
             }
         }
 
@@ -128,32 +136,38 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
     }
 
     // In one statement with what must not be lost: the former key, which will be deleted whatever happens then, and what is to be remembered
-    // for as long as the event may come again. What stands beside the persons goes with a field of personal.
+    // for as long as the event may come again: places that a contract has, since a sender may put anything into the names of others. What
+    // stands beside the persons goes with a field of personal. The vault first, since it is asked when the event comes.
     private async Task<bool> ReplaceAsync(long id, Guid formerKey, Guid? eventId, IReadOnlySet<string> paths, byte[] content, CancellationToken cancellation)
     {
+        var places = paths.Where(Persons.IsPlace).ToList();
+        if (places.Any(path => !path.Contains('.', StringComparison.Ordinal))) places.Add("");
+        var until = clock.GetUtcNow().ToUniversalTime().AddYears(YearsRemembered);
+        if (eventId is { } known) await vault.RememberAsync([.. places.Select(place => new ErasedPart(known, place, until))], cancellation);
         var (key, encrypted) = await store.SealAsync(content, cancellation);
         await using var command = database.CreateCommand("""
             WITH replaced AS (UPDATE ingestion.quarantine SET event = $3, key = $4 WHERE id = $1 AND key = $2 AND state = 'kept' RETURNING id),
-            leaving AS (INSERT INTO privacy.forgotten (person, erased, at, is_content) SELECT $2, true, $5, true FROM replaced ON CONFLICT DO NOTHING),
+            leaving AS (INSERT INTO privacy.forgotten (person, erased, at) SELECT $2, true, $5 FROM replaced ON CONFLICT DO NOTHING),
             noted AS (
                 INSERT INTO privacy.erased_part (event_id, path, person, keep_until)
-                SELECT $6, path, $2, $5 + interval '100 years' FROM replaced, unnest($7) AS path WHERE $6 IS NOT NULL ON CONFLICT DO NOTHING)
+                SELECT $6, path, $2, $8 FROM replaced, unnest($7) AS path WHERE $6 IS NOT NULL ON CONFLICT DO NOTHING)
             SELECT EXISTS (SELECT FROM replaced)
             """);
         foreach (var value in (object[])[id, formerKey, encrypted, key, clock.GetUtcNow()]) command.Parameters.Add(new() { Value = value });
         command.Parameters.Add(new() { Value = (object?)eventId ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
-        command.Parameters.Add(new() { Value = paths.Any(path => path is [not '/', ..] && !path.Contains('.', StringComparison.Ordinal)) ? [.. paths, ""] : paths.ToArray() });
+        command.Parameters.Add(new() { Value = places.ToArray() });
+        command.Parameters.Add(new() { Value = until });
         if ((bool)(await command.ExecuteScalarAsync(cancellation))!) return true;
         // It has ended meanwhile, or another node was first.
         await vault.DeleteAsync([key], erased: false, cancellation);
         return false;
     }
 
-    private async IAsyncEnumerable<(QuarantinedPerson Content, Guid Key, JsonDocument Json)> AllAsync([System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
+    private async IAsyncEnumerable<(QuarantinedPerson Content, Guid Key, JsonDocument Json)> AllAsync(DateTimeOffset keptAfter, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
     {
         for (var (after, last) = (0L, false); !last;)
         {
-            var page = await PageAsync(after, cancellation);
+            var page = await PageAsync(after, keptAfter, cancellation);
             var contents = await store.OpenAsync([.. page.Select(row => (row.Key, row.Encrypted))], cancellation);
             foreach (var (content, key, _) in page)
             {
@@ -164,13 +178,13 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         }
     }
 
-    private async Task<IReadOnlyList<(QuarantinedPerson Content, Guid Key, byte[] Encrypted)>> PageAsync(long after, CancellationToken cancellation)
+    private async Task<IReadOnlyList<(QuarantinedPerson Content, Guid Key, byte[] Encrypted)>> PageAsync(long after, DateTimeOffset keptAfter, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand($"""
             SELECT id, commune, received_at, reason, key, event FROM ingestion.quarantine WHERE state = 'kept' AND key IS NOT NULL AND keep_until > $2 AND id > $1 ORDER BY id LIMIT {Page}
             """);
         command.Parameters.Add(new() { Value = after });
-        command.Parameters.Add(new() { Value = clock.GetUtcNow() });
+        command.Parameters.Add(new() { Value = keptAfter.ToUniversalTime() });
         var page = new List<(QuarantinedPerson, Guid, byte[])>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation))
@@ -183,11 +197,12 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         return page;
     }
 
-    private static JsonDocument? Parse(byte[] content)
+    /// <summary>A content as it is read here; null where it is no JSON.</summary>
+    public static JsonDocument? Parse(byte[] content)
     {
         try
         {
-            return JsonDocument.Parse(content);
+            return JsonDocument.Parse(content, s_json);
         }
         catch (JsonException)
         {
@@ -197,10 +212,23 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
 
     private static IEnumerable<(string Path, JsonElement Json)> Objects(JsonElement element, string path) => element.ValueKind switch
     {
-        JsonValueKind.Object => element.EnumerateObject().SelectMany(property => Objects(property.Value, Join(path, property.Name))).Prepend((Part(path), element)),
+        JsonValueKind.Object => element.EnumerateObject().SelectMany(property => Objects(property.Value, Join(path, NameOf(property)))).Prepend((Part(path), element)),
         JsonValueKind.Array => element.EnumerateArray().Index().SelectMany(item => Objects(item.Item, Join(path, $"{item.Index}"))),
         _ => [],
     };
+
+    private static string NameOf(JsonProperty property)
+    {
+        try
+        {
+            return property.Name;
+        }
+        catch (InvalidOperationException)
+        {
+            // Not well-formed Unicode.
+            return "?";
+        }
+    }
 
     private static string Join(string path, string name) => path.Length == 0 ? name : $"{path}.{name}";
 

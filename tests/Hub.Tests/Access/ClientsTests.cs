@@ -141,7 +141,7 @@ public sealed class ClientsTests(HubApp hub) : IClassFixture<HubApp>
     [InlineData("/api/v1/admin/quarantine/1/discard")]
     public async Task Given_a_body_without_a_length_When_it_is_longer_than_the_limit_Then_413(string path)
     {
-        using var body = new ByteArrayContent([.. "{\"name\":\""u8, .. Enumerable.Repeat((byte)'x', 300 * 1024), .. "\"}"u8]) { Headers = { ContentType = new("application/json") } };
+        using var body = new ByteArrayContent([.. "{\"name\":\""u8, .. Enumerable.Repeat((byte)'x', 256 * 1024), .. "\"}"u8]) { Headers = { ContentType = new("application/json") } };
         using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = body, Headers = { TransferEncodingChunked = true } };
         using var answer = await hub.Administrator.SendAsync(request);
 

@@ -350,7 +350,8 @@ public sealed class FeedAccessTests(FeedAccessTests.Server server, ITestOutputHe
         await using var transaction = await connection.BeginTransactionAsync();
         await using var silence = new NpgsqlCommand($"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE", connection);
 
-        var error = await EndAsync(call, () => silence.ExecuteNonQueryAsync(), "A database that does not answer", TimeSpan.FromSeconds(2));
+        // It is given up after a second or so; a question that was waited for would be given up after thirty.
+        var error = await EndAsync(call, () => silence.ExecuteNonQueryAsync(), "A database that does not answer", TimeSpan.FromSeconds(5));
 
         Assert.Equal(StatusCode.Unavailable, error.StatusCode);
         await transaction.RollbackAsync();

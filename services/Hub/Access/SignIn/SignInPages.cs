@@ -118,7 +118,7 @@ internal static class SignInPages
             return Shown(context, new SignInModel(email, "Adresse ou mot de passe incorrect. Après cinq essais manqués, un compte reste fermé quinze minutes."), StatusCodes.Status401Unauthorized);
         }
 
-        if (account.MustChangePassword && account.TemporaryUntil < clock.GetUtcNow())
+        if (account.MustChangePassword && !(account.TemporaryUntil > clock.GetUtcNow()))
         {
             await lockout.TakeBackAsync(account.Id, context.RequestAborted);
             await audit.AppendAsync(new(account.Id, "access.sign-in-failed", account.Id, "the temporary password is over"), context.RequestAborted);
@@ -195,7 +195,18 @@ internal static class SignInPages
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
         var (current, chosen) = (Field(form, "current"), Field(form, "chosen"));
         var tries = await lockout.CountAsync(account.Id, context.RequestAborted);
-        if (tries is null || !await passwords.IsRightAsync(account, current))
+        bool right;
+        try
+        {
+            right = await passwords.IsRightAsync(account, current);
+        }
+        catch (TimeoutException)
+        {
+            if (tries is not null) await lockout.TakeBackAsync(account.Id, context.RequestAborted);
+            return Again("Trop de connexions sont en cours. Réessayez dans quelques secondes.");
+        }
+
+        if (tries is null || !right)
         {
             await NoteFailureAsync(context, audit, account, tries);
             return Again("Le mot de passe actuel n’est pas le bon.");
