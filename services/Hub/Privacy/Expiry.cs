@@ -154,22 +154,14 @@ internal sealed partial class Expiry(
         delete.Parameters.Add(new() { Value = now });
         delete.Parameters.Add(new() { Value = events.ToArray() });
         delete.Parameters.Add(new() { Value = paths.ToArray() });
-        var gone = await PersonsAsync(delete, cancellation);
+        var gone = await delete.ReadIdsAsync(cancellation);
         await using var left = new NpgsqlCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.personal_data WHERE person = one)", connection);
         left.Parameters.Add(new() { Value = gone.Distinct().ToArray() });
-        var forgotten = await PersonsAsync(left, cancellation);
+        var forgotten = await left.ReadIdsAsync(cancellation);
         await forgetting.RegisterAsync(connection, forgotten, erased: false, cancellation);
         await audit.AppendAsync(connection, new(who, "privacy.expired", Details: new JsonObject { ["parts"] = gone.Count, ["persons"] = forgotten.Count }), cancellation);
         await transaction.CommitAsync(cancellation);
         return (gone.Count, forgotten.Count);
-    }
-
-    private static async Task<IReadOnlyList<Guid>> PersonsAsync(NpgsqlCommand command, CancellationToken cancellation)
-    {
-        var persons = new List<Guid>();
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) persons.Add(reader.GetGuid(0));
-        return persons;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Personal data past its time: {Parts} parts deleted, {Persons} persons forgotten, {Quarantined} contents of quarantine discarded.")]

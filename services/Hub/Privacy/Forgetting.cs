@@ -62,7 +62,7 @@ internal sealed partial class Forgetting(
         if (persons.Count == 0) return [];
         await using var command = new NpgsqlCommand("SELECT person FROM privacy.forgotten WHERE person = ANY($1)", connection);
         command.Parameters.Add(new() { Value = persons.ToArray() });
-        return await GuidsAsync(command, cancellation);
+        return await command.ReadIdsAsync(cancellation);
     }
 
     /// <summary>Whether somebody erased by right has not gone from everywhere yet.</summary>
@@ -253,7 +253,7 @@ internal sealed partial class Forgetting(
     {
         await using var command = database.CreateCommand("SELECT one FROM unnest($1) AS one WHERE NOT EXISTS (SELECT FROM privacy.forgotten WHERE person = one AND erased)");
         command.Parameters.Add(new() { Value = erased.ToArray() });
-        var unknown = await GuidsAsync(command, cancellation);
+        var unknown = await command.ReadIdsAsync(cancellation);
         if (unknown.Count == 0) return 0;
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
@@ -269,7 +269,7 @@ internal sealed partial class Forgetting(
         await using var command = database.CreateCommand(sql);
         command.Parameters.Add(new() { Value = after });
         command.Parameters.Add(new() { Value = Page });
-        return await GuidsAsync(command, cancellation);
+        return await command.ReadIdsAsync(cancellation);
     }
 
     private async Task<IReadOnlyList<(Guid Person, bool Erased)>> LeavingAsync(IReadOnlyCollection<Guid>? only, CancellationToken cancellation)
@@ -334,15 +334,7 @@ internal sealed partial class Forgetting(
         await using var held = database.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data WHERE person = ANY($1) AND keep_until > $2");
         held.Parameters.Add(new() { Value = missing.ToArray() });
         held.Parameters.Add(new() { Value = clock.GetUtcNow() });
-        return await GuidsAsync(held, cancellation);
-    }
-
-    private static async Task<IReadOnlyList<Guid>> GuidsAsync(NpgsqlCommand command, CancellationToken cancellation)
-    {
-        var ids = new List<Guid>();
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetGuid(0));
-        return ids;
+        return await held.ReadIdsAsync(cancellation);
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The keys' database is older than the hub's: persons stored since cannot be read. Stop the hub, and put a newer copy of the keys back.")]

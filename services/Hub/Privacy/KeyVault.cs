@@ -193,7 +193,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         await PrepareAsync(cancellation);
         await using var command = _database.CreateCommand("SELECT id FROM unnest($1) AS id WHERE NOT EXISTS (SELECT FROM keys.data_key k WHERE k.id = id.id)");
         command.Parameters.Add(new() { Value = ids.ToArray() });
-        return await IdsAsync(command, cancellation);
+        return await command.ReadIdsAsync(cancellation);
     }
 
     /// <summary>The person of a pseudonym, or null.</summary>
@@ -211,7 +211,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         await PrepareAsync(cancellation);
         await using var command = _database.CreateCommand("SELECT pseudonym FROM keys.data_key WHERE id = ANY($1) AND pseudonym IS NOT NULL UNION SELECT pseudonym FROM keys.leaving WHERE id = ANY($1)");
         command.Parameters.Add(new() { Value = persons.ToArray() });
-        return (await IdsAsync(command, cancellation)).ToHashSet();
+        return (await command.ReadIdsAsync(cancellation)).ToHashSet();
     }
 
     /// <summary>Deletes keys for good; those that are not there are passed over.</summary>
@@ -293,7 +293,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         await using var command = _database.CreateCommand("SELECT id FROM keys.erased WHERE id > $1 ORDER BY id LIMIT $2");
         command.Parameters.Add(new() { Value = after });
         command.Parameters.Add(new() { Value = limit });
-        return await IdsAsync(command, cancellation);
+        return await command.ReadIdsAsync(cancellation);
     }
 
     /// <summary>How many keys there are.</summary>
@@ -353,14 +353,6 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
         _preparing.Dispose();
     }
 
-    private static async Task<IReadOnlyList<Guid>> IdsAsync(NpgsqlCommand command, CancellationToken cancellation)
-    {
-        var ids = new List<Guid>();
-        await using var reader = await command.ExecuteReaderAsync(cancellation);
-        while (await reader.ReadAsync(cancellation)) ids.Add(reader.GetGuid(0));
-        return ids;
-    }
-
     // Whoever took an empty database of keys for the right one would store new persons beside others that nobody can read any more.
     private async Task CheckAsync(NpgsqlConnection keys, Guid id, CancellationToken cancellation)
     {
@@ -380,7 +372,7 @@ internal sealed class KeyVault(string connectionString, IKeyWrapping wrapping, N
     private async Task<bool> HasKeyOfHubAsync(NpgsqlConnection keys, CancellationToken cancellation)
     {
         await using var newest = hub.CreateCommand("SELECT DISTINCT person FROM privacy.personal_data ORDER BY person DESC LIMIT 100");
-        var persons = await IdsAsync(newest, cancellation);
+        var persons = await newest.ReadIdsAsync(cancellation);
         await using var has = new NpgsqlCommand("SELECT EXISTS (SELECT FROM keys.data_key WHERE id = ANY($1))", keys);
         has.Parameters.Add(new() { Value = persons.ToArray() });
         return persons.Count == 0 || (bool)(await has.ExecuteScalarAsync(cancellation))!;
