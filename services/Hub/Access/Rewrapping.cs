@@ -10,7 +10,9 @@ namespace Intercommunalite.Hub.Access;
 /// </summary>
 internal static class Rewrapping
 {
+    /// <summary>Wraps them; keys of cookies whose master key is not given any more are left, since they have had their time.</summary>
     /// <returns>How many were wrapped anew.</returns>
+    /// <exception cref="CryptographicException">A person's secret is wrapped with a master key that is not among those given.</exception>
     public static async Task<int> RewrapAsync(AccessDatabase database, IKeyWrapping master, CancellationToken cancellation)
     {
         var rewrapped = 0;
@@ -30,7 +32,7 @@ internal static class Rewrapping
             var xml = XElement.Parse(key.Xml!);
             foreach (var wrapped in xml.Descendants("wrapped"))
             {
-                if (Newest(wrapped.Value, master) is not { } value) continue;
+                if (NewestIfReadable(wrapped.Value, master) is not { } value) continue;
                 wrapped.Value = value;
                 key.Xml = xml.ToString(SaveOptions.DisableFormatting);
                 rewrapped++;
@@ -41,14 +43,19 @@ internal static class Rewrapping
         return rewrapped;
     }
 
-    // Null where nothing is to be done, or can be: the keys of cookies outlive their use, and with it a master key.
+    // Null where nothing is to be done.
     private static string? Newest(string kept, IKeyWrapping master)
     {
         var wrapped = Convert.FromBase64String(kept);
-        if (master.IsNewest(wrapped)) return null;
+        return master.IsNewest(wrapped) ? null : Convert.ToBase64String(master.Wrap(master.Unwrap(wrapped)));
+    }
+
+    // The keys of cookies outlive their use, and with it a master key.
+    private static string? NewestIfReadable(string kept, IKeyWrapping master)
+    {
         try
         {
-            return Convert.ToBase64String(master.Wrap(master.Unwrap(wrapped)));
+            return Newest(kept, master);
         }
         catch (CryptographicException)
         {

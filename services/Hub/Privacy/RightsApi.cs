@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -187,14 +188,22 @@ internal static class RightsApi
     private static async Task<IResult> RewrapAsync(KeyVault vault, AuditLog audit, HttpContext context, CancellationToken cancellation, Guid? after = null, int limit = 20_000)
     {
         if (limit is < 1 or > 100_000) return Query.Problem("limit", "1 to 100000 expected");
-        var (rewrapped, last) = await vault.RewrapAsync(after ?? Guid.Empty, limit, cancellation);
-        if (last is null)
+        try
         {
-            foreach (var elsewhere in context.RequestServices.GetServices<WrappedElsewhere>()) rewrapped += await elsewhere.RewrapAsync(context.RequestServices, cancellation);
-        }
+            var (rewrapped, last) = await vault.RewrapAsync(after ?? Guid.Empty, limit, cancellation);
+            if (last is null)
+            {
+                foreach (var elsewhere in context.RequestServices.GetServices<WrappedElsewhere>()) rewrapped += await elsewhere.RewrapAsync(context.RequestServices, cancellation);
+            }
 
-        if (after is null || last is null) await audit.AppendAsync(new(Who(context), last is null ? "privacy.keys-rewrapped" : "privacy.keys-rewrapping-begun"), cancellation);
-        return TypedResults.Ok(new { keys = await vault.CountAsync(cancellation), rewrapped, next = last });
+            if (after is null || last is null) await audit.AppendAsync(new(Who(context), last is null ? "privacy.keys-rewrapped" : "privacy.keys-rewrapping-begun"), cancellation);
+            return TypedResults.Ok(new { keys = await vault.CountAsync(cancellation), rewrapped, next = last });
+        }
+        catch (CryptographicException e)
+        {
+            // It names a master key by its id, and nothing that is wrapped.
+            return TypedResults.Problem(title: "Not all can be wrapped anew", detail: e.Message, statusCode: StatusCodes.Status409Conflict);
+        }
     }
 
     private static string Who(HttpContext context) => Caller.Of(context.User).Id;

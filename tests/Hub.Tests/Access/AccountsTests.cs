@@ -51,6 +51,7 @@ public sealed class AccountsTests(HubApp hub) : IClassFixture<HubApp>
 
         Assert.Equal(kept.Count, await Rewrapping.RewrapAsync(database, Master($"{newest}\n{TestDatabase.MasterKey}"), default));
         Assert.Equal(0, await Rewrapping.RewrapAsync(database, Master($"{newest}\n{TestDatabase.MasterKey}"), default));
+        await Assert.ThrowsAsync<CryptographicException>(() => Rewrapping.RewrapAsync(database, Master(TestDatabase.MasterKey), default));
         Assert.All(await KeptAsync(), wrapped => Master(newest).Unwrap(wrapped));
         // Back, for the hub that runs.
         Assert.Equal(kept.Count, await Rewrapping.RewrapAsync(database, Master($"{TestDatabase.MasterKey}\n{newest}"), default));
