@@ -130,7 +130,7 @@ internal static class Agreements
                 ? await web.PostAsync<Agreement>(hub, Path, () => JsonContent.Create(drafted), cancellation)
                 : await web.PutAsync<Agreement>(hub, At(before.Id), () => JsonContent.Create(drafted), Invariant($"\"{before.Revision}\""), cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(agreement);
-            else terminal.Write(Invariant($"{agreement.Id}: version {agreement.PendingVersion} is drafted. 'interco access agreements activate {agreement.Id}' puts it into force."));
+            else terminal.Write(Invariant($"{agreement.Id}: version {agreement.PendingVersion} is drafted. 'interco access agreements activate {agreement.Id} --reason …' puts it into force."));
             return Interco.Succeeded;
         });
         return command;

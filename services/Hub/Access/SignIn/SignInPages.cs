@@ -215,11 +215,12 @@ internal static class SignInPages
         await lockout.ForgiveAsync(account.Id, context.RequestAborted);
         if (chosen != Field(form, "repeated")) return Again("Les deux saisies du nouveau mot de passe diffèrent.");
         if (chosen == current) return Again("Le nouveau mot de passe doit être un autre que l’actuel.");
+        var forced = account.MustChangePassword;
         account.MustChangePassword = false;
         var changed = await accounts.ChangePasswordAsync(account, current, chosen);
         if (!changed.Succeeded)
         {
-            account.MustChangePassword = true;
+            account.MustChangePassword = forced;
             return Again(changed.Errors.Any(error => error.Code == "PasswordTooShort")
                 ? "Le nouveau mot de passe est trop court : douze caractères au moins. Une phrase convient bien."
                 : "Ce mot de passe serait vite deviné : il contient votre nom, un mot courant ou une suite de touches. Choisissez-en un autre ; une phrase convient bien.");
