@@ -160,7 +160,8 @@ internal sealed partial class Forgetting(
         var again = 0;
         for (var (after, last) = (Guid.Empty, false); !last;)
         {
-            var registered = await PersonsAsync("SELECT person FROM privacy.forgotten WHERE erased AND person > $1 ORDER BY person LIMIT $2", after, cancellation);
+            // Not those who are leaving: by their pseudonyms what quarantine holds of them is still to be found.
+            var registered = await PersonsAsync("SELECT person FROM privacy.forgotten WHERE erased AND key_gone_at IS NOT NULL AND person > $1 ORDER BY person LIMIT $2", after, cancellation);
             again += await vault.DeleteAsync(registered, erased: true, cancellation);
             (after, last) = (registered.Count > 0 ? registered[^1] : after, registered.Count < Page);
         }

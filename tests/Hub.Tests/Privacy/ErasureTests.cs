@@ -232,6 +232,8 @@ public sealed class ErasureTests : IAsyncLifetime
         }
 
         await _hub.ArriveAsync(Event(Invoice(s_zoe), "3"));
+        // As after a start.
+        await forgetting.ReconcileAsync(CancellationToken.None);
         Assert.Equal(1, await forgetting.FinishAsync(null, CancellationToken.None));
         Assert.DoesNotContain("MARQUEUR", await ContentAsync(_hub, 1), StringComparison.Ordinal);
         Assert.NotNull(await FindAsync(_hub, s_zoe));
