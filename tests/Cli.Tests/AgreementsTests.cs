@@ -78,7 +78,7 @@ public sealed class AgreementsTests : IDisposable
         var unnamed = await RunAsync(hub, "draft", File("""{"terms":{}}"""), "--json");
 
         Assert.Equal((0, 0, 0), (made.ExitCode, changed.ExitCode, unnamed.ExitCode));
-        Assert.Contains("new: version 1 is drafted. 'interco access agreements activate new'", made.Out, StringComparison.Ordinal);
+        Assert.Contains("new: version 1 is drafted. 'interco access agreements activate new --reason …'", made.Out, StringComparison.Ordinal);
         Assert.Contains("canteen: version 2 is drafted.", changed.Out, StringComparison.Ordinal);
         Assert.Equal("new", unnamed.Json.GetProperty("id").GetString());
         Assert.Equal(["""{"id":"new","terms":{"title":"\u00E9"}}""", "\"4\" {\"id\":\"canteen\",\"reason\":\"avenant\",\"terms\":{}}", """{"terms":{}}"""], _received);
