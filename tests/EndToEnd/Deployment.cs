@@ -7,9 +7,8 @@ using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Testing;
 using Npgsql;
 
-// The tests of faults, one after the other, and beside them all others: whichever wait leave the processors to those that work.
+// Two classes at a time: whichever waits leaves the processors to the one that works. The tests of faults come after them, alone.
 [assembly: Xunit.CollectionBehavior(MaxParallelThreads = 2)]
-[assembly: Xunit.TestCollectionOrderer("Intercommunalite.EndToEnd.Tests.LongestFirst", "Intercommunalite.EndToEnd")]
 
 namespace Intercommunalite.EndToEnd.Tests;
 

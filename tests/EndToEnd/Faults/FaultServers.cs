@@ -26,5 +26,5 @@ public sealed class FaultServers : IAsyncLifetime
 }
 
 /// <summary>The test classes that share the servers.</summary>
-[CollectionDefinition(nameof(FaultServers))]
+[CollectionDefinition(nameof(FaultServers), DisableParallelization = true)]
 public sealed class SharedFaultServers : ICollectionFixture<FaultServers>;
