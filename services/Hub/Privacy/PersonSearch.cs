@@ -83,7 +83,7 @@ internal sealed class PersonSearch(PersonalDataStore personalData, QuarantinedPe
     }
 
     private static bool Holds(JsonElement part, string identifier) =>
-        part.EnumerateObject().Any(field => field.Value.ValueKind == JsonValueKind.String && field.Name is "email" or "phone" or "ine" && Is(QuarantinedPersons.Text(field.Value), identifier));
+        part.EnumerateObject().Any(field => field.Value.ValueKind == JsonValueKind.String && QuarantinedPersons.NameOf(field) is "email" or "phone" or "ine" && Is(QuarantinedPersons.Text(field.Value), identifier));
 
     private static bool Is(string? text, string identifier) => text is not null && Plain(text) == Plain(identifier);
 

@@ -217,7 +217,8 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         _ => [],
     };
 
-    private static string NameOf(JsonProperty property)
+    /// <summary>A field's name; <c>?</c> where it is not well-formed Unicode.</summary>
+    internal static string NameOf(JsonProperty property)
     {
         try
         {
@@ -225,7 +226,6 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
         }
         catch (InvalidOperationException)
         {
-            // Not well-formed Unicode.
             return "?";
         }
     }
@@ -243,7 +243,8 @@ internal sealed class QuarantinedPersons(NpgsqlDataSource database, PersonalData
             lastName, Text("firstNames"), Text("usualName"), BirthDate: PartialDate.TryParse(Text("birthDate"), out var born) ? born : null,
             BirthPlace: Text("birthPlace"), BirthCountry: Text("birthCountry"), Address: Text("address"), Email: Text("email"), Phone: Text("phone"));
 
-        string? Text(string name) => element.TryGetProperty(name, out var value) ? QuarantinedPersons.Text(value) : null;
+        // Not TryGetProperty, which fails on a name beside it that is not well-formed Unicode. Of one given twice, the last counts.
+        string? Text(string name) => element.EnumerateObject().Where(property => NameOf(property) == name).Select(property => QuarantinedPersons.Text(property.Value)).LastOrDefault();
     }
 
     /// <summary>A text; null where it is none, or not well-formed Unicode.</summary>
