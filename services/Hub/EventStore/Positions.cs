@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using System.Diagnostics.Metrics;
 using Intercommunalite.ServiceDefaults;
 using Npgsql;
+using NpgsqlTypes;
 
 namespace Intercommunalite.Hub.EventStore;
 
@@ -12,6 +13,10 @@ namespace Intercommunalite.Hub.EventStore;
 internal sealed partial class Positions : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
+
+    // An event's time is that of the beginning of its transaction, which then waits for its turn to append: so times are out of the
+    // order of positions by as long as such a wait, some seconds when a node freezes in the middle (see Append).
+    private static readonly TimeSpan s_disorder = TimeSpan.FromMinutes(1);
 
     private readonly NpgsqlDataSource _database;
     private readonly StoreSchema _schema;
@@ -50,6 +55,45 @@ internal sealed partial class Positions : BackgroundService
 
     /// <summary>Every event up to here is in the projection.</summary>
     public long Of(string projection) => Volatile.Read(ref _byName).GetValueOrDefault(Shard(projection));
+
+    /// <summary>
+    /// The store as it was at a time: the last position whose event was stored at or before it; 0 when none was, the end of the store
+    /// for a time to come. An event beside it may be of a moment later, since times are a little out of the order of positions; what
+    /// is at or before a position never changes.
+    /// </summary>
+    public Task<long> AtAsync(DateTimeOffset time, CancellationToken cancellation) => SearchAsync(
+        time, "coalesce((SELECT seq_id FROM hub.mt_events WHERE seq_id > low AND seq_id < high AND timestamp::timestamp <= $1 ORDER BY seq_id DESC LIMIT 1), low)", cancellation);
+
+    /// <summary>
+    /// Where to begin to read from a time on: the greatest position up to which every event was stored before it. Whoever reads what
+    /// comes after it misses nothing that was stored at the time or later, and may see a little of before. The end of the store for a
+    /// time to come.
+    /// </summary>
+    public Task<long> BeforeAsync(DateTimeOffset time, CancellationToken cancellation) => SearchAsync(
+        time, "coalesce((SELECT seq_id FROM hub.mt_events WHERE seq_id > low AND seq_id < high AND timestamp::timestamp >= $1 ORDER BY seq_id LIMIT 1), high) - 1", cancellation);
+
+    // Halves the positions until it is known between which two the disorder around the time lies: up to low all are before it, from
+    // high on all are after it. Only what is between is looked through, and all in one statement, so of one moment. The store writes
+    // its times as UTC into the session's time zone, so that is how they are read.
+    private async Task<long> SearchAsync(DateTimeOffset time, string found, CancellationToken cancellation)
+    {
+        await using var command = _database.CreateCommand($"""
+            WITH RECURSIVE early (low, high) AS ({Halved("early", "< $1 - $2")}), late (low, high) AS ({Halved("late", "<= $1 + $2")}),
+                within AS MATERIALIZED (SELECT (SELECT max(low) FROM early) AS low, (SELECT min(high) FROM late) AS high)
+            SELECT {found} FROM within
+            """);
+        command.Parameters.Add(new() { Value = DateTime.SpecifyKind(time.UtcDateTime, DateTimeKind.Unspecified), NpgsqlDbType = NpgsqlDbType.Timestamp });
+        command.Parameters.Add(new() { Value = s_disorder });
+        return (long)(await command.ExecuteScalarAsync(cancellation))!;
+    }
+
+    private static string Halved(string name, string isLow) => $"""
+        SELECT 0::bigint, {End} + 1
+        UNION ALL
+        SELECT CASE WHEN is_low THEN middle ELSE low END, CASE WHEN is_low THEN high ELSE middle END
+        FROM (SELECT low, high, (low + high) / 2 AS middle FROM {name} WHERE high - low > 1) step CROSS JOIN LATERAL (
+            SELECT coalesce((SELECT timestamp::timestamp FROM hub.mt_events WHERE seq_id <= middle ORDER BY seq_id DESC LIMIT 1) {isLow}, true) AS is_low) looked
+        """;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
