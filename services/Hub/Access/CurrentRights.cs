@@ -26,6 +26,10 @@ internal sealed class CurrentRights(NpgsqlDataSource database, AccessOptions opt
         && (!options.TokenServer || (await FindAsync(Caller.Of(user).Id, cancellation) is { Suspended: false } client
             && user.FindAll(Caller.RolesClaim).All(role => client.Roles.Contains(role.Value))));
 
+    /// <summary>Whether a client for which the hub works without a call of its own still has a role. Of clients of another issuer nothing else is known than that they had it.</summary>
+    public async ValueTask<bool> StillMayAsync(string client, string role, CancellationToken cancellation) =>
+        !options.TokenServer || (await FindAsync(client, cancellation) is { Suspended: false } found && found.Roles.Contains(role));
+
     /// <summary>A client; null when there is none of that id.</summary>
     public async ValueTask<Client?> FindAsync(string id, CancellationToken cancellation)
     {

@@ -49,6 +49,9 @@ internal sealed class AgreementInForce
     /// <exception cref="KeyNotFoundException">It allows nothing of that type: the event must not have got here.</exception>
     public string TrimData(string type, string data) => _types[type].Data is { } trimmer ? trimmer.Trim(data) : data;
 
+    /// <summary>Whether it allows a field of the data of events of a type that it allows; false for one that the type does not have.</summary>
+    public bool AllowsField(string type, string field) => _types[type].Fields.Contains(field);
+
     /// <summary>Whether it allows personal data of events of that type.</summary>
     public bool AllowsPersonalData(string type) => _types[type].Personal is not null;
 
@@ -64,6 +67,9 @@ internal sealed class AgreementInForce
     private sealed class Shared(EventType type, SharedEvents allowed)
     {
         public Trimmer? Data { get; } = allowed.Data is null ? null : Trimmer.Of(allowed.Data);
+
+        /// <summary>Names of the fields that are allowed.</summary>
+        public FrozenSet<string> Fields { get; } = ContractFields.Data(type).Where(field => allowed.Data?.Contains(field) != false).ToFrozenSet(StringComparer.Ordinal);
 
         /// <summary>First parts of the paths that are allowed; empty for what stands beside the persons.</summary>
         public FrozenSet<string> Parts { get; } = (allowed.Personal ?? []).Select(path => path.Contains('.', StringComparison.Ordinal) ? path.Split('.')[0] : "").ToFrozenSet(StringComparer.Ordinal);

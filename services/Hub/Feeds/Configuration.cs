@@ -1,6 +1,7 @@
 using System.Threading.RateLimiting;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.ServiceDefaults;
+using Marten;
 
 namespace Intercommunalite.Hub.Feeds;
 
@@ -13,8 +14,11 @@ internal static class Configuration
     {
         var options = builder.Configuration.GetSection("Feed").Get<FeedOptions>() ?? new FeedOptions();
         if (options.StreamsPerClient < 1 || options.PositionsPerPage < 1) throw new InvalidOperationException("Feed:StreamsPerClient and Feed:PositionsPerPage must be 1 at least.");
+        if (options.TailEvents < 0) throw new InvalidOperationException("Feed:TailEvents must not be negative.");
+        if (options.Heartbeat <= TimeSpan.Zero) throw new InvalidOperationException("Feed:Heartbeat must be longer than zero.");
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton<PersonalPages>();
+        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.Add(Cursors.Schema()));
+        builder.Services.AddSingleton<PersonalPages>().AddSingleton<Tail>().AddSingleton<FeedPages>().AddSingleton<FeedStreams>();
         builder.Services.AddSingleton(PartitionedRateLimiter.Create<string, string>(client => RateLimitPartition.GetConcurrencyLimiter(
             client, _ => new ConcurrencyLimiterOptions { PermitLimit = options.StreamsPerClient, QueueLimit = 0 })));
         // A reader that went away without a word does not count for ever.

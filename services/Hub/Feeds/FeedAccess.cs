@@ -1,13 +1,30 @@
 using System.Security.Claims;
 using Grpc.Core;
 using Intercommunalite.Contracts;
-using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults.Access;
 
 namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>Whoever reads: the caller of a stream, or the client to whom the hub delivers by itself.</summary>
+/// <param name="Id">The client.</param>
+/// <param name="IsAdministrator">Whether it reads without an agreement when it names none.</param>
+/// <param name="StillMayAsync">Whether it still is what it was when it began; to be asked at least twice a second.</param>
+internal sealed record Reader(string Id, bool IsAdministrator, Func<CancellationToken, ValueTask<bool>> StillMayAsync)
+{
+    /// <summary>A caller, for as long as its token and its rights last.</summary>
+    public static Reader Of(ClaimsPrincipal user, CurrentRights rights)
+    {
+        var caller = Caller.Of(user);
+        return new(caller.Id, caller.Is(Roles.Administrator), cancellation => rights.StillHoldAsync(user, cancellation));
+    }
+
+    /// <summary>A client without a call of its own, for as long as it has its role.</summary>
+    public static Reader OfClient(string id, bool isAdministrator, CurrentRights rights) =>
+        new(id, isAdministrator, cancellation => rights.StillMayAsync(id, isAdministrator ? Roles.Administrator : Roles.Partner, cancellation));
+}
 
 /// <summary>What may be read now.</summary>
 /// <param name="Types">Names of the types of events; null for all.</param>
@@ -19,68 +36,55 @@ internal sealed record Allowed(string[]? Types, string[]? Communes, AgreementInF
 /// Who reads the feed, and what of it. Asked again for every page, since a token expires and an agreement can be suspended, changed
 /// or ended at any time.
 /// </summary>
-internal sealed class FeedAccess
+/// <param name="reader">Who reads.</param>
+/// <param name="named">The agreement named, or empty.</param>
+/// <param name="filter">What is asked for.</param>
+/// <param name="inForce">The agreements.</param>
+internal sealed class FeedAccess(Reader reader, string named, FeedFilter filter, AgreementsInForce inForce)
 {
     private const string WhatToDo = "GET /api/v1/agreements lists yours; ask the territory's administrator.";
 
-    private readonly AgreementsInForce _inForce;
-    private readonly CurrentRights _rights;
-    private readonly ClaimsPrincipal _user;
-    private readonly Caller _caller;
-    private readonly Filter _filter;
-    private string _agreement;
+    private string _agreement = named;
     private Allowed? _last;
 
-    /// <summary>Whoever calls.</summary>
-    /// <param name="user">The caller, authenticated.</param>
-    /// <param name="agreement">The agreement named, or empty.</param>
-    /// <param name="filter">What is asked for.</param>
-    /// <param name="inForce">The agreements.</param>
-    /// <param name="rights">What clients may be by now.</param>
-    /// <exception cref="RpcException">The filter has a wrong form.</exception>
-    public FeedAccess(ClaimsPrincipal user, string agreement, Filter? filter, AgreementsInForce inForce, CurrentRights rights)
-    {
-        (_inForce, _rights, _user, _agreement, _filter) = (inForce, rights, user, agreement, filter ?? new Filter());
-        _caller = Caller.Of(user);
-        if (!_filter.Types_.All(type => TypePattern.TryParse(type, out _))) throw Error(StatusCode.InvalidArgument, $"filter.types: {TypePattern.Form}.");
-        if (!_filter.Communes.All(commune => CommuneCode.TryParse(commune, out _))) throw Error(StatusCode.InvalidArgument, "filter.communes: INSEE commune codes expected.");
-    }
-
     /// <summary>Whom it is given to.</summary>
-    public string Who => _caller.Id;
+    public string Who => reader.Id;
+
+    /// <summary>What is asked for.</summary>
+    public FeedFilter Filter => filter;
 
     /// <summary>Done when what is allowed may have changed.</summary>
-    public Task Changed => _inForce.Changed;
+    public Task Changed => inForce.Changed;
 
     /// <summary>Whether nobody was forgotten since the epoch under which personal data was read.</summary>
-    public bool IsNobodyForgottenSince(long epoch) => _inForce.Epoch <= epoch;
+    public bool IsNobodyForgottenSince(long epoch) => inForce.Epoch <= epoch;
 
     /// <summary>Whether what was allowed a moment ago is known to be so still.</summary>
-    public bool IsKnown => _last is { Agreement: null } || _inForce.IsCurrent;
+    public bool IsKnown => _last is { Agreement: null } || inForce.IsCurrent;
 
     /// <summary>What may be read now.</summary>
     /// <exception cref="RpcException">Nothing may: the status says why, and what to do.</exception>
     public async ValueTask<Allowed> NowAsync(CancellationToken cancellation)
     {
-        if (!await _rights.StillHoldAsync(_user, cancellation))
+        if (!await reader.StillMayAsync(cancellation))
             throw Error(StatusCode.Unauthenticated, "The token has expired, or the client was suspended. Get a new token and go on from the last cursor.");
-        if (_agreement.Length == 0 && _caller.Is(Roles.Administrator)) return _last ??= new(AskedTypes(), AskedCommunes(), null);
-        if (!_inForce.IsCurrent) throw Error(StatusCode.Unavailable, "The agreements in force cannot be looked up now. Try again.");
+        if (_agreement.Length == 0 && reader.IsAdministrator) return _last ??= new(AskedTypes(), AskedCommunes(), null);
+        if (!inForce.IsCurrent) throw Error(StatusCode.Unavailable, "The agreements in force cannot be looked up now. Try again.");
         var (agreement, last) = (Find(), _last);
         return last?.Agreement == agreement ? last : _last = Within(agreement);
     }
 
     private AgreementInForce Find()
     {
-        var inForce = _inForce.Of(_caller.Id);
-        var found = _agreement.Length > 0 ? inForce.FirstOrDefault(agreement => agreement.Id == _agreement)
-            : inForce.Count > 1 ? throw Error(StatusCode.InvalidArgument, $"agreement: several are in force, name the one under which you read: {string.Join(", ", inForce.Select(agreement => agreement.Id))}.")
-            : inForce is [var only] ? only : null;
+        var mine = inForce.Of(reader.Id);
+        var found = _agreement.Length > 0 ? mine.FirstOrDefault(agreement => agreement.Id == _agreement)
+            : mine.Count > 1 ? throw Error(StatusCode.InvalidArgument, $"agreement: several are in force, name the one under which you read: {string.Join(", ", mine.Select(agreement => agreement.Id))}.")
+            : mine is [var only] ? only : null;
         if (found is null)
         {
             throw Error(StatusCode.PermissionDenied, _agreement.Length > 0
-                ? $"agreement: no agreement of this id is in force for {_caller.Id}; it may be suspended or have ended. {WhatToDo}"
-                : $"No agreement is in force for {_caller.Id}. {WhatToDo}");
+                ? $"agreement: no agreement of this id is in force for {reader.Id}; it may be suspended or have ended. {WhatToDo}"
+                : $"No agreement is in force for {reader.Id}. {WhatToDo}");
         }
 
         // A stream that has begun under one goes on under this one, or not at all.
@@ -91,24 +95,30 @@ internal sealed class FeedAccess
     private Allowed Within(AgreementInForce agreement)
     {
         var communes = agreement.Communes;
-        foreach (var commune in _filter.Communes)
+        foreach (var commune in filter.Communes)
         {
             if (communes?.Contains(commune) == false) throw Error(StatusCode.PermissionDenied, $"filter.communes: agreement {agreement.Id} does not allow {commune}. {WhatToDo}");
         }
 
-        foreach (var type in _filter.Types_)
+        foreach (var type in filter.Types)
         {
             if (!TypePattern.Types(type).Any(asked => agreement.Types.Contains(asked.Name)))
                 throw Error(StatusCode.PermissionDenied, $"filter.types: agreement {agreement.Id} does not allow {type}. {WhatToDo}");
         }
 
         var types = AskedTypes()?.Intersect(agreement.Types).ToArray() ?? [.. agreement.Types];
+        foreach (var fact in filter.Facts)
+        {
+            if (!types.Any(type => agreement.AllowsField(type, fact.Field)))
+                throw Error(StatusCode.PermissionDenied, $"filter.facts: agreement {agreement.Id} does not allow {fact.Field}. {WhatToDo}");
+        }
+
         return new(types.Length == Catalogue.All.Count ? null : types, AskedCommunes() ?? communes?.ToArray(), agreement);
     }
 
-    private string[]? AskedTypes() => _filter.Types_.Count == 0 ? null : [.. _filter.Types_.SelectMany(TypePattern.Types).Select(type => type.Name).Distinct()];
+    private string[]? AskedTypes() => filter.Types.Length == 0 ? null : [.. filter.AskedTypes().Select(type => type.Name)];
 
-    private string[]? AskedCommunes() => _filter.Communes.Count == 0 ? null : [.. _filter.Communes];
+    private string[]? AskedCommunes() => filter.Communes.Length == 0 ? null : filter.Communes;
 
     private static RpcException Error(StatusCode status, string detail) => new(new Status(status, detail));
 }

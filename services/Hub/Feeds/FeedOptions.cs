@@ -8,4 +8,10 @@ internal sealed record FeedOptions
 
     /// <summary>Positions of the store that one page looks through.</summary>
     public int PositionsPerPage { get; init; } = 50_000;
+
+    /// <summary>The newest events that a node keeps in memory for all its readers.</summary>
+    public int TailEvents { get; init; } = 4_000;
+
+    /// <summary>After how long a stream on which nothing was to be sent gives a sign of life.</summary>
+    public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(15);
 }

@@ -1,8 +1,6 @@
-using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.Privacy;
@@ -20,14 +18,14 @@ internal sealed class PersonalPages(NpgsqlDataSource database, PersonalDataStore
     /// fails, nothing is. Nobody is forgotten meanwhile: who is so before is not in it, and of who is so after it is known to whom the
     /// data went.
     /// </summary>
-    /// <param name="page">The events, each with its identity in the store.</param>
+    /// <param name="page">The events.</param>
     /// <param name="who">The client that gets them.</param>
     /// <param name="agreement">The agreement.</param>
     /// <param name="cancellation">Gives up.</param>
     /// <returns>The epoch of <see cref="Forgetting"/> of which the data is; null when there is none.</returns>
-    public async Task<long?> AddAsync(IReadOnlyList<(Guid Id, Event Event)> page, string who, AgreementInForce agreement, CancellationToken cancellation)
+    public async Task<long?> AddAsync(IReadOnlyList<FeedEvent> page, string who, AgreementInForce agreement, CancellationToken cancellation)
     {
-        var events = page.Where(item => agreement.AllowsPersonalData(item.Event.Type)).ToDictionary(item => item.Id, item => item.Event);
+        var events = page.Where(item => agreement.AllowsPersonalData(item.Message.Type)).ToDictionary(item => item.Place.Event);
         if (events.Count == 0) return null;
         var now = time.GetUtcNow();
         await using var connection = await database.OpenConnectionAsync(cancellation);
@@ -37,28 +35,27 @@ internal sealed class PersonalPages(NpgsqlDataSource database, PersonalDataStore
         // Of whom nothing is allowed, nothing is decrypted.
         var parts = await store.OpenAsync([.. rows.Where(row => agreement.AllowsPart(row.Type, row.Path))], cancellation);
         var told = new List<Disclosure>();
-        var sent = new List<Event>();
+        var sent = new List<long>();
         foreach (var ofEvent in parts.GroupBy(part => part.EventId))
         {
             var item = events[ofEvent.Key];
             var whole = Persons.Together(ofEvent.Select(part => (part.Path, part.Content))).ToJsonString(s_json);
-            if (agreement.TrimPersonal(item.Type, whole) is not { } allowed) continue;
-            item.Personal = allowed;
-            sent.Add(item);
+            if (agreement.TrimPersonal(item.Message.Type, whole) is not { } allowed) continue;
+            item.Message.Personal = allowed;
+            sent.Add(item.Place.Position);
             told.AddRange(ofEvent.Select(part => part.Person).Distinct().Select(person => new Disclosure(person, ofEvent.Key, who, agreement.Id, now)));
         }
 
         if (sent.Count == 0) return null;
         await Disclosures.RecordAsync(connection, told, cancellation);
-        var cursors = sent.Select(item => long.Parse(item.Cursor, CultureInfo.InvariantCulture)).ToList();
         await audit.AppendAsync(
             connection, new(who, "feed.personal-data-sent", agreement.Id, agreement.Terms.Purpose, new JsonObject
             {
                 ["version"] = agreement.Version,
                 ["events"] = sent.Count,
                 ["persons"] = told.Select(disclosure => disclosure.Person).Distinct().Count(),
-                ["first"] = cursors.Min(),
-                ["last"] = cursors.Max(),
+                ["first"] = sent.Min(),
+                ["last"] = sent.Max(),
             }),
             cancellation);
         await transaction.CommitAsync(cancellation);

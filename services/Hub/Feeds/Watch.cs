@@ -36,6 +36,23 @@ internal sealed class Watch : IAsyncDisposable
         ThrowIfOver();
     }
 
+    /// <summary>The same, but not for longer than this; false when it did not come.</summary>
+    /// <exception cref="RpcException">The stream may not go on.</exception>
+    public async Task<bool> WaitAsync(Task something, TimeSpan longest, CancellationToken cancellation)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(longest > TimeSpan.Zero ? longest : TimeSpan.Zero);
+        try
+        {
+            await WaitAsync(something, limit.Token);
+            return true;
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {

@@ -8,6 +8,7 @@ using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Tests.Feeds;
 
@@ -23,7 +24,9 @@ internal sealed class HeldStream : IAsyncDisposable
 
     public HeldStream(AccessServer node, string partner, FeedOptions? options = null)
     {
-        var feed = ActivatorUtilities.CreateInstance<FeedService>(node.Services, options ?? new FeedOptions());
+        options ??= new FeedOptions();
+        var pages = ActivatorUtilities.CreateInstance<FeedPages>(node.Services, options, new Tail(node.Services.GetRequiredService<NpgsqlDataSource>(), options));
+        var feed = new FeedService(ActivatorUtilities.CreateInstance<FeedStreams>(node.Services, options, pages));
         _stream = feed.Subscribe(new SubscribeRequest(), new Writer(_given.Writer), new Call(partner, _end.Token));
         _ = _stream.ContinueWith(ended => _given.Writer.TryComplete(ended.Exception?.InnerException), TaskScheduler.Default);
     }
