@@ -192,7 +192,8 @@ internal static class FeedApi
         }), "error");
     }
 
-    private static string Json(Action<Utf8JsonWriter> write)
+    /// <summary>What is written, as text.</summary>
+    public static string Json(Action<Utf8JsonWriter> write)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var json = new Utf8JsonWriter(buffer, s_json)) write(json);
