@@ -39,6 +39,9 @@ internal static class Rules
     /// <summary>The feed: partners under an agreement, administrators without personal data.</summary>
     public const string ReadFeed = "read-feed";
 
+    /// <summary>Durable subscriptions: partners their own, administrators all.</summary>
+    public const string UseSubscriptions = "use-subscriptions";
+
     /// <summary>Reading agreements: administrators, the DPO, a partner its own.</summary>
     public const string ReadAgreements = "read-agreements";
 
@@ -67,6 +70,7 @@ internal static class Rules
         (ProtectData, [Roles.DataProtectionOfficer]),
         (Audit, [Roles.DataProtectionOfficer, Roles.Administrator]),
         (ReadFeed, [Roles.Partner, Roles.Administrator]),
+        (UseSubscriptions, [Roles.Partner, Roles.Administrator]),
         (ReadAgreements, [Roles.Administrator, Roles.DataProtectionOfficer, Roles.Partner]),
         (ManageAgreements, [Roles.Administrator]),
     ];
