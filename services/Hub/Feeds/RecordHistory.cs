@@ -26,7 +26,7 @@ internal static class RecordHistory
     /// <param name="Personal"><c>held</c>, or <c>gone</c> when it came with personal data that is no longer held; null when it came with none.</param>
     private sealed record Known(string Journal, long Number, string? Personal);
 
-    public static RouteGroupBuilder MapRecordHistory(this RouteGroupBuilder api)
+    public static void Map(RouteGroupBuilder api)
     {
         api.MapGet("records/{commune}/{domain}/{**subject}", GetAsync)
             .RequireAuthorization(Rules.ReadRecords).Audit("records.read")
@@ -36,7 +36,6 @@ internal static class RecordHistory
                 differs from what was last said of the record, of the fields that the reader may see; by which journal it came and its number there.
                 The source of the event says whose software it was. next is the after of the next page, null at the end.
                 """);
-        return api;
     }
 
     private static async Task<IResult> GetAsync(
