@@ -46,6 +46,7 @@ internal static class Configuration
         FeedApi.Map(api);
         RecordHistory.Map(api);
         Subscriptions.SubscriptionsApi.Map(api);
+        Subscriptions.ReplaysApi.Map(api);
         return api;
     }
 

@@ -11,10 +11,10 @@ internal static class Configuration
         var options = builder.Configuration.GetSection("Subscriptions").Get<SubscriptionOptions>() ?? new SubscriptionOptions();
         if (options.Window < 10) throw new InvalidOperationException("Subscriptions:Window must be 10 at least.");
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton<Deliveries>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>();
+        builder.Services.AddSingleton<Deliveries>().AddSingleton<Replays>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>().AddSingleton<ReplaysApi>();
         builder.Services.AddSingleton<Readers>().AddHostedService(services => services.GetRequiredService<Readers>());
         builder.Services.AddSingleton<SubscriptionStates>().AddHostedService(services => services.GetRequiredService<SubscriptionStates>());
-        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), .. Deliveries.Schema()]));
+        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), Replay.Schema(), .. Deliveries.Schema()]));
     }
 
     public static void Map(WebApplication app) => app.MapGrpcService<SubscriptionsService>().RequireAuthorization(Rules.UseSubscriptions);
