@@ -50,7 +50,8 @@ app.MapGroup("/api/v1").WithMetadata(Body.Limit)
     .MapPayments()
     .MapOpenData()
     .MapReplay()
-    .MapAgreements();
+    .MapAgreements()
+    .MapFeedApi();
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();

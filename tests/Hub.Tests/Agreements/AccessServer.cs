@@ -75,7 +75,7 @@ internal sealed class AccessServer : IAsyncDisposable
         app.UseServiceDefaults();
         app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapAgreements();
+        app.MapGroup("/api/v1").MapAgreements().MapFeedApi();
         app.MapFeeds();
         await app.StartAsync();
         await app.Services.GetRequiredService<StoreSchema>().Applied.WaitAsync(Eventually.DefaultTimeout);
