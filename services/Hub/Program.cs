@@ -51,7 +51,8 @@ app.MapGroup("/api/v1").WithMetadata(Body.Limit)
     .MapOpenData()
     .MapReplay()
     .MapAgreements()
-    .MapFeedCalls();
+    .MapFeedApi()
+    .MapRecordHistory();
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();

@@ -4,6 +4,7 @@ using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds;
 using Intercommunalite.Hub.Ingestion;
 using Intercommunalite.Hub.Payments;
 using Intercommunalite.Hub.Privacy;
@@ -109,7 +110,7 @@ public sealed class HubStore : IAsyncLifetime
         var builder = WebApplication.CreateBuilder();
         builder.Configuration.AddInMemoryCollection(Settings);
         builder.AddTerritory().AddEventStore().AddAudit().AddPrivacy().AddCivilRecords().AddSchools().AddPayments();
-        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange(Journals.Schema()));
+        builder.Services.ConfigureMarten(options => options.Storage.ExtendedSchemaObjects.AddRange([.. Journals.Schema(), Cursors.Schema()]));
         builder.Services.AddSingleton<TimeProvider>(Clock).AddSingleton<Journals>().AddSingleton<Quarantine>();
         _hub = builder.Build();
     }

@@ -42,6 +42,9 @@ internal static class Rules
     /// <summary>Durable subscriptions: partners their own, administrators all.</summary>
     public const string UseSubscriptions = "use-subscriptions";
 
+    /// <summary>What became of one record: administrators, agents of a commune for its own, both without persons; partners under an agreement.</summary>
+    public const string ReadRecords = "read-records";
+
     /// <summary>Reading agreements: administrators, the DPO, a partner its own.</summary>
     public const string ReadAgreements = "read-agreements";
 
@@ -71,6 +74,7 @@ internal static class Rules
         (Audit, [Roles.DataProtectionOfficer, Roles.Administrator]),
         (ReadFeed, [Roles.Partner, Roles.Administrator]),
         (UseSubscriptions, [Roles.Partner, Roles.Administrator]),
+        (ReadRecords, [Roles.Partner, Roles.CommuneAgent, Roles.Administrator]),
         (ReadAgreements, [Roles.Administrator, Roles.DataProtectionOfficer, Roles.Partner]),
         (ManageAgreements, [Roles.Administrator]),
     ];

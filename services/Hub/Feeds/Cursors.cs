@@ -77,7 +77,7 @@ internal sealed class Cursors
         if (cursor.Length == 0) return default;
         if (cursor.AsSpan().ContainsAnyExceptInRange('0', '9') is false) throw Wrong(StatusCode.FailedPrecondition, "cursor-too-old", "of a feed that gave out numbers: no longer taken");
         Span<byte> bytes = stackalloc byte[Length];
-        if (!Base64Url.IsValid(cursor) || !Base64Url.TryDecodeFromChars(cursor, bytes, out var length) || length != Length || bytes[0] != Version)
+        if (!Base64Url.IsValid(cursor, out var length) || length != Length || !Base64Url.TryDecodeFromChars(cursor, bytes, out _) || bytes[0] != Version)
             throw Wrong(StatusCode.InvalidArgument, "cursor-malformed", "none that a feed gave out");
         if (BinaryPrimitives.ReadInt64BigEndian(bytes[1..]) != _store) throw Wrong(StatusCode.FailedPrecondition, "cursor-of-another-store", "of another hub's store");
         Span<byte> signature = stackalloc byte[Length - SignedLength];

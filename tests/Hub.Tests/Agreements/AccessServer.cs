@@ -78,7 +78,7 @@ internal sealed class AccessServer : IAsyncDisposable
         app.UseServiceDefaults();
         app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapAgreements().MapFeedCalls();
+        app.MapGroup("/api/v1").MapAgreements().MapFeedApi().MapRecordHistory();
         app.MapFeeds();
         await app.StartAsync();
         await app.Services.GetRequiredService<StoreSchema>().Applied.WaitAsync(Eventually.DefaultTimeout);
@@ -89,11 +89,14 @@ internal sealed class AccessServer : IAsyncDisposable
     public void Move(TimeSpan by) => _time.Offset += by;
 
     /// <summary>Makes a client, and gives a token of it.</summary>
-    public async Task<string> LetInAsync(string id, params string[] roles)
+    public Task<string> LetInAsync(string id, params string[] roles) => LetInAsync(id, [], roles);
+
+    /// <summary>The same, for communes.</summary>
+    public async Task<string> LetInAsync(string id, string[] communes, params string[] roles)
     {
         await using var scope = Services.CreateAsyncScope();
         var applications = scope.ServiceProvider.GetRequiredService<IOpenIddictApplicationManager>();
-        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, roles), default);
+        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, roles, communes), default);
         return Token(id, TimeSpan.FromDays(1000));
     }
 

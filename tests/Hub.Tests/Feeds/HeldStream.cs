@@ -22,12 +22,12 @@ internal sealed class HeldStream : IAsyncDisposable
     private readonly Task _stream;
     private TaskCompletionSource? _held;
 
-    public HeldStream(AccessServer node, string partner, FeedOptions? options = null)
+    public HeldStream(AccessServer node, string client, FeedOptions? options = null, Filter? filter = null, string role = Roles.Partner)
     {
         options ??= new FeedOptions();
         var pages = ActivatorUtilities.CreateInstance<FeedPages>(node.Services, options, new Tail(node.Services.GetRequiredService<NpgsqlDataSource>(), options));
         var feed = new FeedService(ActivatorUtilities.CreateInstance<FeedStreams>(node.Services, options, pages));
-        _stream = feed.Subscribe(new SubscribeRequest(), new Writer(_given.Writer), new Call(partner, _end.Token));
+        _stream = feed.Subscribe(new SubscribeRequest { Filter = filter }, new Writer(_given.Writer), new Call(client, role, _end.Token));
         _ = _stream.ContinueWith(ended => _given.Writer.TryComplete(ended.Exception?.InnerException), TaskScheduler.Default);
     }
 
@@ -67,10 +67,10 @@ internal sealed class HeldStream : IAsyncDisposable
         private readonly CancellationToken _cancellation;
         private readonly Dictionary<object, object> _state;
 
-        public Call(string partner, CancellationToken cancellation)
+        public Call(string client, string role, CancellationToken cancellation)
         {
             _cancellation = cancellation;
-            var claims = new[] { new Claim("sub", partner), new Claim("exp", "99999999999"), new Claim(Caller.RolesClaim, Roles.Partner) };
+            var claims = new[] { new Claim("sub", client), new Claim("exp", "99999999999"), new Claim(Caller.RolesClaim, role) };
             // Where the framework looks for it.
             _state = new() { ["__HttpContext"] = new DefaultHttpContext { User = new(new ClaimsIdentity(claims, "test")) } };
         }

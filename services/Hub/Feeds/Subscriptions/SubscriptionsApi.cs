@@ -319,15 +319,13 @@ internal sealed class SubscriptionsApi(
     private static ProblemHttpResult NotParked() => TypedResults.Problem(
         title: "Not parked", detail: "cursor: this event is not parked in the subscription. GET …/parked lists what is.", statusCode: StatusCodes.Status404NotFound);
 
-    // The feed says no in the words of gRPC.
-    private static ProblemHttpResult Refused(RpcException e) => TypedResults.Problem(
-        title: "Not taken", detail: e.Status.Detail, statusCode: e.StatusCode switch
-        {
-            StatusCode.PermissionDenied => StatusCodes.Status403Forbidden,
-            StatusCode.Unauthenticated => StatusCodes.Status403Forbidden,
-            StatusCode.Unavailable => StatusCodes.Status503ServiceUnavailable,
-            _ => StatusCodes.Status422UnprocessableEntity,
-        });
+    // The feed says no in the words of gRPC, of a part of what was sent.
+    private static ProblemHttpResult Refused(RpcException e) => e.StatusCode switch
+    {
+        StatusCode.InvalidArgument => e.Status.Detail.Split(": ", 2) is [var field, var reason] ? Body.Unprocessable(field, reason) : Body.Unprocessable("$", e.Status.Detail),
+        StatusCode.Unauthenticated => Body.Unprocessable("client", "no partner of this id is known, or it is suspended"),
+        _ => FeedApi.Problem(e),
+    };
 
     /// <summary>What is done, for the audit.</summary>
     private sealed record Act(string Name, string? Why = null, JsonObject? Details = null);

@@ -338,7 +338,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         var service = ActivatorUtilities.CreateInstance<SubscriptionsService>(hub.One.Services);
         using var end = new CancellationTokenSource();
         var writer = new StuckWriter();
-        var call = service.Consume(new ConsumeRequest { Subscription = _name }, writer, new HeldStream.Call(partner, end.Token));
+        var call = service.Consume(new ConsumeRequest { Subscription = _name }, writer, new HeldStream.Call(partner, Roles.Partner, end.Token));
         var first = await writer.Given.Task.WaitAsync(Eventually.DefaultTimeout);
 
         await using var other = new PullReader(hub.Other, _name, token);
