@@ -73,7 +73,7 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var said = Stopwatch.GetTimestamp();
         while (true)
         {
-            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription.Name, giving.Reader, giving.Most, Batch, giving.Access, cancellation), cancellation);
+            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription.Name, giving.Reader, giving.Most, Batch, giving.Access, false, cancellation), cancellation);
             if (found.Ended is { } why) throw why;
             if (found.Claimed.Count > 0)
             {
@@ -99,12 +99,12 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var left = new List<Claimed>(claimed);
         try
         {
-            var page = await UnlessOverAsync(giving.Watch, finding.ReadAsync(claimed, giving.Access, cancellation), cancellation);
+            var page = await UnlessOverAsync(giving.Watch, finding.ReadAsync(claimed, giving.Access, true, cancellation), cancellation);
             var (begun, any) = (Stopwatch.GetTimestamp(), false);
             var gone = new List<Claimed>();
             foreach (var one in claimed)
             {
-                if (!page.Events.TryGetValue(one.Position, out var message))
+                if (!page.Events.TryGetValue(one.Position, out var read))
                 {
                     gone.Add(one);
                     continue;
@@ -115,7 +115,7 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
                 if (page.Page.IsStale(giving.Access) || !left.Contains(one) || Stopwatch.GetElapsedTime(begun) > s_slow) break;
                 // What has begun to go out may have arrived, however the call ends.
                 left.Remove(one);
-                await WriteAsync(giving, left, one, to.WriteAsync(new() { Delivery = new() { Delivery_ = one.Token(giving.Reader), Event = message, Attempt = one.Attempt, Replay = one.Replay } }, cancellation), cancellation);
+                await WriteAsync(giving, left, one, to.WriteAsync(new() { Delivery = new() { Delivery_ = one.Token(giving.Reader), Event = read.Message, Attempt = one.Attempt, Replay = one.Replay } }, cancellation), cancellation);
                 any = true;
             }
 

@@ -513,7 +513,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         var filter = new FeedFilter([], [], [$"{_name}/*"], []);
         var access = new FeedAccess(Reader.OfClient("administrator", true, rights), "", filter, node.Services.GetRequiredService<AgreementsInForce>());
         var finding = node.Services.GetRequiredService<Finding>();
-        return (await Eventually.Is(() => finding.NextAsync(_name, reader, most, most, access, default), found => found.Claimed.Count > 0)).Claimed;
+        return (await Eventually.Is(() => finding.NextAsync(_name, reader, most, most, access, false, default), found => found.Claimed.Count > 0)).Claimed;
     }
 
     /// <summary>Takes nothing.</summary>
