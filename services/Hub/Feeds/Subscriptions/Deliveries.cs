@@ -40,6 +40,7 @@ internal readonly record struct Claimed(string Replay, long Position, int Attemp
 }
 
 /// <summary>How a subscription is, for a reader who looks whether there is something to claim.</summary>
+/// <param name="CreatedAt">When it was made: by it one that was made anew under the same name is told from the one before.</param>
 /// <param name="IsSuspended">Whether it is suspended.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="Fetched">Position up to which the store was looked through.</param>
@@ -48,7 +49,7 @@ internal readonly record struct Claimed(string Replay, long Position, int Attemp
 /// <param name="IsDue">Whether something can be claimed.</param>
 /// <param name="HasLapsed">Whether something that was held is so no longer.</param>
 /// <param name="Next">After how long something else can be claimed, or may lapse; null when nothing is waiting for a time.</param>
-internal sealed record Looked(bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, TimeSpan? Next);
+internal sealed record Looked(DateTimeOffset CreatedAt, bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, TimeSpan? Next);
 
 /// <summary>The next stretch of the store, looked through for a subscription.</summary>
 /// <param name="After">Position behind which it begins.</param>
@@ -101,7 +102,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
                 FROM first LEFT JOIN feeds.reader ON id = holder)
             SELECT s.state = 'suspended', s.reason, s.fetched, due, lapsed, next,
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND replay = ''),
-                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2)
+                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at
             FROM feeds.subscription s CROSS JOIN state WHERE s.name = $1
             """);
         command.Parameters.Add(new() { Value = name });
@@ -109,7 +110,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         await using var row = await command.ExecuteReaderAsync(cancellation);
         if (!await row.ReadAsync(cancellation)) return null;
         return new(
-            row.GetBoolean(0), row.IsDBNull(1) ? null : row.GetString(1), row.GetInt64(2), row.GetInt32(6), row.GetInt32(7), row.GetBoolean(3), row.GetBoolean(4),
+            row.GetFieldValue<DateTimeOffset>(8), row.GetBoolean(0), row.IsDBNull(1) ? null : row.GetString(1), row.GetInt64(2), row.GetInt32(6), row.GetInt32(7), row.GetBoolean(3), row.GetBoolean(4),
             row.IsDBNull(5) ? null : TimeSpan.FromSeconds(row.GetDouble(5)));
     }
 

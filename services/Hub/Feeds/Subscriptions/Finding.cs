@@ -22,7 +22,7 @@ internal sealed class Finding(Deliveries deliveries, FeedPages pages, Positions 
     private static readonly TimeSpan s_shortest = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Claims what is due, as far as the reader has room.</summary>
-    /// <param name="name">The subscription.</param>
+    /// <param name="subscription">The subscription.</param>
     /// <param name="reader">The reader.</param>
     /// <param name="most">Most that the reader may hold.</param>
     /// <param name="batch">Most to claim at a time.</param>
@@ -30,14 +30,15 @@ internal sealed class Finding(Deliveries deliveries, FeedPages pages, Positions 
     /// <param name="freshFirst">Whether what has never failed goes first, and not what is first in the store.</param>
     /// <param name="cancellation">Gives up.</param>
     /// <exception cref="RpcException">Nothing may be read now.</exception>
-    public async Task<Found> NextAsync(string name, Guid reader, int most, int batch, FeedAccess access, bool freshFirst, CancellationToken cancellation)
+    public async Task<Found> NextAsync(Subscription subscription, Guid reader, int most, int batch, FeedAccess access, bool freshFirst, CancellationToken cancellation)
     {
+        var name = subscription.Name;
         while (true)
         {
             // Before anything is looked up, so that nothing is missed.
             var (moved, changed) = (positions.Moved, deliveries.Changed(name));
             await positions.Known.WaitAsync(cancellation);
-            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked) return Ends(StatusCode.NotFound, "The subscription was deleted.");
+            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
             if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
             var room = Math.Min(most - looked.Held, batch);
             var stretch = room > 0 && looked.Fetched < positions.HighWater && looked.Waiting <= options.Window * 9 / 10

@@ -73,7 +73,7 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var said = Stopwatch.GetTimestamp();
         while (true)
         {
-            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription.Name, giving.Reader, giving.Most, Batch, giving.Access, false, cancellation), cancellation);
+            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription, giving.Reader, giving.Most, Batch, giving.Access, false, cancellation), cancellation);
             if (found.Ended is { } why) throw why;
             if (found.Claimed.Count > 0)
             {

@@ -100,9 +100,9 @@ internal sealed partial class WebhookDelivery(
             flying.RemoveWhere(sent => sent.IsCompleted);
             if (looked == 0 || Stopwatch.GetElapsedTime(looked) > s_look)
             {
-                if (await Subscription.FindAsync(database, to.Name, stopping) is not { IsSuspended: false } subscription) return;
+                if (await Subscription.FindAsync(database, to.Name, stopping) is not { IsSuspended: false } subscription || (to.Subscription ?? subscription).CreatedAt != subscription.CreatedAt) return;
                 if (await Webhook.FindAsync(database, to.Name, stopping) is not { } webhook || !await Webhook.TakeAsync(database, to.Name, to.Reader, stopping)) return;
-                to.Begin(webhook, [.. webhook.Secrets.Select(wrapped => master.Unwrap(wrapped))]);
+                to.Begin(subscription, webhook, [.. webhook.Secrets.Select(wrapped => master.Unwrap(wrapped))]);
                 access ??= new(Reader.OfClient(subscription.Client, subscription.Agreement is null, rights), subscription.Agreement ?? "", subscription.Filter, agreements);
                 if (to.SaysAlert(options, time.GetUtcNow()) is { } alert) Say(alert, webhook);
                 looked = Stopwatch.GetTimestamp();
@@ -130,7 +130,7 @@ internal sealed partial class WebhookDelivery(
     {
         try
         {
-            var found = await finding.NextAsync(to.Name, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
+            var found = await finding.NextAsync(to.Subscription, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
             if (found.Ended is not null) return false;
             if (found.Claimed.Count == 0)
             {
@@ -291,6 +291,8 @@ internal sealed partial class WebhookDelivery(
 
         public Guid Reader { get; }
 
+        public Subscription Subscription { get; private set; } = null!;
+
         public Webhook Webhook { get; private set; } = null!;
 
         public IReadOnlyList<byte[]> Secrets { get; private set; } = [];
@@ -305,7 +307,7 @@ internal sealed partial class WebhookDelivery(
         public TimeSpan? Pause => Volatile.Read(ref _notBefore) is var until && until > Stopwatch.GetTimestamp() ? Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until) : null;
 
         /// <summary>As it is now.</summary>
-        public void Begin(Webhook webhook, IReadOnlyList<byte[]> secrets) => (Webhook, Secrets) = (webhook, secrets);
+        public void Begin(Subscription subscription, Webhook webhook, IReadOnlyList<byte[]> secrets) => (Subscription, Webhook, Secrets) = (subscription, webhook, secrets);
 
         /// <summary>Whether an alert has begun (true) or ended (false); null when neither.</summary>
         public bool? SaysAlert(WebhookOptions options, DateTimeOffset now)
