@@ -18,7 +18,6 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
 {
     private const int Events = 1000;
 
-    // A line in the pipe is a line printed: an example whose reader waits is somewhere in the middle.
     private const int ReadBeforeKill = 100;
 
     [Theory]
@@ -32,7 +31,10 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         List<string> first, second;
         using (var run = partner.Start(example, cursor, "fr.intercommunalite.civil-records.*"))
         {
-            first = [.. await run.LinesAsync(ReadBeforeKill), .. await run.KillAsync()];
+            first = await run.LinesAsync(ReadBeforeKill);
+            // Its output is full before it has printed all: it then waits in the middle of an event.
+            await Eventually.Is(async () => await KeptAsync(cursor, TimeSpan.Zero) == await KeptAsync(cursor, TimeSpan.FromMilliseconds(300)), held => held);
+            first.AddRange(await run.KillAsync());
         }
 
         Assert.InRange(first.Count, ReadBeforeKill, Events - 1);
@@ -41,6 +43,12 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         Assert.Equal(partner.Ids.Take(first.Count), first);
         Assert.Equal(partner.Ids.TakeLast(second.Count), second);
         Assert.InRange(first.Count + second.Count - Events, 0, mostRepeated);
+
+        static async Task<string> KeptAsync(string file, TimeSpan later)
+        {
+            await Task.Delay(later);
+            return File.Exists(file) ? await File.ReadAllTextAsync(file) : "";
+        }
     }
 
     [Theory]
@@ -238,7 +246,12 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         public async Task<List<string>> LinesUntilAsync(string last)
         {
             var ids = new List<string>();
-            while (ids is not [.., var id] || id != last) ids.AddRange(await LinesAsync(1));
+            while (ids is not [.., var id] || id != last)
+            {
+                Assert.True(ids.Count <= Events, "It goes on without end.");
+                ids.AddRange(await LinesAsync(1));
+            }
+
             return ids;
         }
 
