@@ -43,7 +43,7 @@ internal static class Interco
     private static Command Commands(Terminal terminal, TimeProvider time)
     {
         var options = new CommonOptions();
-        return new Command("interco", "Follows and feeds a hub: what it has received, files in and out, events, projections, quarantine, access, simulated communes.")
+        return new Command("interco", "Follows and feeds a hub: what it has received, files in and out, events, projections, quarantine, subscriptions, access, simulated communes.")
         {
             new HelpOption(),
             new VersionOption(),
@@ -57,6 +57,7 @@ internal static class Interco
             FeedReading.Command(options, terminal, time),
             Projections.Command(options, terminal, time),
             Quarantine.Command(options, terminal, time),
+            Subscriptions.Command(options, terminal),
             Access.Access.Command(options, terminal, time),
             Simulation.Command(options, terminal, time),
         };

@@ -26,6 +26,7 @@ internal static class Configuration
         builder.Services.AddGrpc();
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks(options => options.Services.Map("", check => check.Tags.Contains(Defaults.Ready)));
+        Subscriptions.Configuration.Add(builder);
         if (builder.Configuration["Hub:GrpcPort"] is { Length: > 0 } port) Listen(builder, port);
         return builder;
     }
@@ -33,10 +34,20 @@ internal static class Configuration
     public static WebApplication MapFeeds(this WebApplication app)
     {
         app.MapGrpcService<FeedService>().RequireAuthorization(Rules.ReadFeed);
+        Subscriptions.Configuration.Map(app);
         app.MapGrpcHealthChecksService().AllowAnonymous();
         // The contract is public.
         app.MapGrpcReflectionService().AllowAnonymous();
         return app;
+    }
+
+    public static RouteGroupBuilder MapFeedCalls(this RouteGroupBuilder api)
+    {
+        FeedApi.Map(api);
+        RecordHistory.Map(api);
+        Subscriptions.SubscriptionsApi.Map(api);
+        Subscriptions.ReplaysApi.Map(api);
+        return api;
     }
 
     // gRPC without TLS needs a port that speaks nothing but HTTP/2; Kestrel then wants the other addresses as endpoints too. Where the first

@@ -58,7 +58,7 @@ internal static class Configuration
             })
             .RequireAuthorization(Rules.WatchIngestion)
             .WithName("Ingestion").WithSummary("How far the hub has each commune's journals, what to look at, and who never sent anything");
-        return api.MapQuarantine();
+        return api.MapQuarantine().MapAskAgain();
     }
 }
 

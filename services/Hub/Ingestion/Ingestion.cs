@@ -43,6 +43,17 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         await arrival.Done.Task.WaitAsync(cancellation);
     }
 
+    /// <summary>Asks for a journal again, from the first event that the hub does not have. What the hub has is not asked for: it is not lost.</summary>
+    /// <param name="commune">Whose newest journal; null for those of all communes.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <returns>The journals that are asked for; their connectors answer in their own time.</returns>
+    public async Task<IReadOnlyList<JournalStatus>> AskAgainAsync(string? commune, CancellationToken cancellation)
+    {
+        var asked = (await journals.AllAsync(cancellation)).Where(journal => !journal.Superseded && (commune is null || journal.Commune == commune)).ToList();
+        foreach (var journal in asked) Answer(new(journal.Commune, journal.Journal, journal.ReceivedThrough, Resend: true, journal.LastEventId));
+        return asked;
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         try
@@ -163,7 +174,8 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, unsaid) => Receiver.Merge(unsaid, receipt));
     }
 
-    // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it.
+    // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it; it is said with the next ones, unless
+    // there is a newer one by then.
     private async Task SendAsync(JournalReceipt receipt)
     {
         try
@@ -175,6 +187,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         catch (Exception e)
         {
             LogReceiptLost(receipt.Commune, e.Message);
+            _unsaid.TryAdd((receipt.Commune, receipt.Journal), receipt);
         }
     }
 

@@ -47,21 +47,24 @@ internal sealed class AccessServer : IAsyncDisposable
         Address = new Uri(addresses[0]);
         _channel = GrpcChannel.ForAddress(addresses[1]);
         Feed = new Feed.FeedClient(_channel);
+        Subscriptions = new Subscriptions.SubscriptionsClient(_channel);
     }
 
     public Uri Address { get; }
 
     public Feed.FeedClient Feed { get; }
 
+    public Subscriptions.SubscriptionsClient Subscriptions { get; }
+
     public IServiceProvider Services => _app.Services;
 
     public DateTimeOffset Now => _time.GetUtcNow();
 
-    public static async Task<AccessServer> StartAsync(HubStore hub)
+    public static async Task<AccessServer> StartAsync(HubStore hub, params (string Key, string Value)[] settings)
     {
         var time = new MovedTime();
         var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(hub.Settings);
+        builder.Configuration.AddInMemoryCollection(hub.Settings).AddInMemoryCollection(settings.ToDictionary(setting => setting.Key, setting => (string?)setting.Value));
         builder.AddServiceDefaults("hub");
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -75,7 +78,7 @@ internal sealed class AccessServer : IAsyncDisposable
         app.UseServiceDefaults();
         app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapAgreements().MapFeedApi();
+        app.MapGroup("/api/v1").MapAgreements().MapFeedCalls();
         app.MapFeeds();
         await app.StartAsync();
         await app.Services.GetRequiredService<StoreSchema>().Applied.WaitAsync(Eventually.DefaultTimeout);
@@ -86,11 +89,14 @@ internal sealed class AccessServer : IAsyncDisposable
     public void Move(TimeSpan by) => _time.Offset += by;
 
     /// <summary>Makes a client, and gives a token of it.</summary>
-    public async Task<string> LetInAsync(string id, params string[] roles)
+    public Task<string> LetInAsync(string id, params string[] roles) => LetInAsync(id, [], roles);
+
+    /// <summary>The same, for communes.</summary>
+    public async Task<string> LetInAsync(string id, string[] communes, params string[] roles)
     {
         await using var scope = Services.CreateAsyncScope();
         var applications = scope.ServiceProvider.GetRequiredService<IOpenIddictApplicationManager>();
-        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, roles), default);
+        if (await applications.FindByClientIdAsync(id) is null) await ClientsAdmin.MakeAsync(applications, id, new ClientRequest(id, roles, communes), default);
         return Token(id, TimeSpan.FromDays(1000));
     }
 

@@ -61,7 +61,8 @@ internal sealed class HeldStream : IAsyncDisposable
         }
     }
 
-    private sealed class Call : ServerCallContext
+    /// <summary>A call of a partner, as the framework would make it.</summary>
+    internal sealed class Call : ServerCallContext
     {
         private readonly CancellationToken _cancellation;
         private readonly Dictionary<object, object> _state;

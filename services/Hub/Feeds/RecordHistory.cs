@@ -1,0 +1,153 @@
+using System.ComponentModel;
+using System.Text.Json;
+using Grpc.Core;
+using Intercommunalite.Contracts;
+using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.Audit;
+using Intercommunalite.Hub.EventStore;
+using Intercommunalite.ServiceDefaults.Access;
+using Npgsql;
+
+namespace Intercommunalite.Hub.Feeds;
+
+/// <summary>
+/// What became of one record: its events in their order, which software of which commune said each, when, and what it changed. An
+/// administrator sees all facts, an agent of a commune those of its own communes' records, both without persons; a partner what its
+/// agreement allows, as it would by the feed.
+/// </summary>
+internal static class RecordHistory
+{
+    private const int DefaultLimit = 100;
+
+    /// <summary>What the store knows of an event besides what every reader gets.</summary>
+    /// <param name="Journal">The journal by which it came.</param>
+    /// <param name="Number">Its position there.</param>
+    /// <param name="Personal"><c>held</c>, or <c>gone</c> when it came with personal data that is no longer held; null when it came with none.</param>
+    private sealed record Known(string Journal, long Number, string? Personal);
+
+    public static void Map(RouteGroupBuilder api)
+    {
+        api.MapGet("records/{commune}/{domain}/{**subject}", GetAsync)
+            .RequireAuthorization(Rules.ReadRecords).Audit("records.read")
+            .WithName("RecordHistory").WithSummary("A record's events in their order: who said what, when, and what it changed")
+            .WithDescription("""
+                Each item is {"event": a CloudEvent, "changes": [{"field","before","after"}], "journal", "number", "personal": "held" | "gone" | null}: what
+                differs from what was last said of the record, of the fields that the reader may see; by which journal it came and its number there.
+                The source of the event says whose software it was. next is the after of the next page, null at the end.
+                """);
+    }
+
+    private static async Task<IResult> GetAsync(
+        HttpContext context,
+        FeedPages pages,
+        FeedStreams feed,
+        AgreementsInForce agreements,
+        NpgsqlDataSource database,
+        [Description("INSEE code of the record's commune")] string commune,
+        [Description("civil-records, schools, payments or requests")] string domain,
+        [Description("The record's own key in that commune, as the subject of its events")] string subject,
+        [Description("Of a partner: the agreement; needed when several are in force")] string? agreement = null,
+        [Description("Cursor of the last event that the caller has; none for the beginning")] string? after = null,
+        [Description("Most events: 1 to 1000")] int limit = DefaultLimit)
+    {
+        if (limit is < 1 or > FeedStreams.MaxLimit) return Query.Problem("limit", $"1 to {FeedStreams.MaxLimit} expected");
+        if (!CommuneCode.TryParse(commune, out _)) return Query.Problem("commune", "an INSEE code expected");
+        if (!Query.IsText(domain) || !Query.IsText(subject)) return Query.Problem("domain, subject", "text without NUL expected");
+        var caller = Caller.Of(context.User);
+        var isPartner = !caller.Is(Roles.Administrator, Roles.CommuneAgent);
+        if (!isPartner && !caller.Is(Roles.Administrator) && !caller.Communes.Contains(commune))
+            return TypedResults.Problem(title: "Not yours", detail: $"commune: one of {string.Join(", ", caller.Communes.Order(StringComparer.Ordinal))} expected.", statusCode: StatusCodes.Status403Forbidden);
+        try
+        {
+            var access = isPartner
+                ? feed.Access(context, agreement ?? "", FeedFilter.All)
+                : new FeedAccess(new Reader(caller.Id, true, _ => ValueTask.FromResult(true)), "", FeedFilter.All, agreements);
+            await access.NowAsync(context.RequestAborted);
+            var known = await KnownAsync(database, $"{commune}/{domain}/{subject}", context.RequestAborted);
+            var from = await pages.PlaceAsync(after ?? "", context.RequestAborted);
+            // From the beginning, since what an event changed is known from those before it.
+            FeedPage page;
+            do page = await pages.AtAsync([.. known.Keys], access, context.RequestAborted);
+            while (page.IsStale(access));
+            var items = Changes(page.Events).Where(item => item.Read.Place.Position > from.Position).ToList();
+            if (items.Count == 0 && from.Position == 0)
+                return TypedResults.Problem(title: "No such record", detail: $"There is no record {domain}/{subject} of commune {commune} that you may see.", statusCode: StatusCodes.Status404NotFound);
+            return TypedResults.Text(FeedApi.Json(json =>
+            {
+                json.WriteStartObject();
+                json.WriteString("commune", commune);
+                json.WriteString("domain", domain);
+                json.WriteString("subject", subject);
+                json.WriteStartArray("items");
+                foreach (var (read, changes) in items.Take(limit)) Write(json, read, changes, known[read.Place.Position]);
+                json.WriteEndArray();
+                json.WriteString("next", items.Count > limit ? items[limit - 1].Read.Message.Cursor : null);
+                json.WriteEndObject();
+            }), "application/json");
+        }
+        catch (RpcException e)
+        {
+            return FeedApi.Problem(e);
+        }
+    }
+
+    // By position.
+    private static async Task<SortedDictionary<long, Known>> KnownAsync(NpgsqlDataSource database, string stream, CancellationToken cancellation)
+    {
+        var known = new SortedDictionary<long, Known>();
+        await using var command = database.CreateCommand($"""
+            SELECT e.seq_id, e.headers ->> '{EventHeaders.Journal}', (e.headers ->> '{EventHeaders.Position}')::bigint,
+                CASE WHEN (e.headers ->> '{EventHeaders.Personal}')::boolean THEN CASE WHEN EXISTS (SELECT FROM privacy.personal_data p WHERE p.event_id = e.id) THEN 'held' ELSE 'gone' END END
+            FROM hub.mt_events e WHERE e.stream_id = $1
+            """);
+        command.Parameters.Add(new() { Value = stream });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        while (await reader.ReadAsync(cancellation))
+            known[reader.GetInt64(0)] = new(reader.GetString(1), reader.GetInt64(2), await reader.IsDBNullAsync(3, cancellation) ? null : reader.GetString(3));
+        return known;
+    }
+
+    // What each event says otherwise than those before it, field by field. What one says nothing of stays as it was.
+    private static IEnumerable<(FeedEvent Read, List<(string Field, string? Before, string After)> Changes)> Changes(IEnumerable<FeedEvent> events)
+    {
+        var said = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var read in events)
+        {
+            var (changes, isFirst) = (new List<(string, string?, string)>(), said.Count == 0);
+            using var data = JsonDocument.Parse(read.Message.Data);
+            foreach (var field in data.RootElement.EnumerateObject())
+            {
+                var (before, now) = (said.GetValueOrDefault(field.Name), field.Value.GetRawText());
+                said[field.Name] = now;
+                if (!isFirst && before != now) changes.Add((field.Name, before, now));
+            }
+
+            yield return (read, changes);
+        }
+    }
+
+    private static void Write(Utf8JsonWriter json, FeedEvent read, List<(string Field, string? Before, string After)> changes, Known known)
+    {
+        json.WriteStartObject();
+        json.WritePropertyName("event");
+        EventJson.Write(json, read.Message);
+        json.WriteStartArray("changes");
+        foreach (var (field, before, after) in changes)
+        {
+            json.WriteStartObject();
+            json.WriteString("field", field);
+            json.WritePropertyName("before");
+            json.WriteRawValue(before ?? "null");
+            json.WritePropertyName("after");
+            json.WriteRawValue(after);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteString("journal", known.Journal);
+        json.WriteNumber("number", known.Number);
+        json.WriteString("personal", known.Personal);
+        json.WriteEndObject();
+    }
+}

@@ -1,0 +1,94 @@
+using System.Text.Json;
+using Intercommunalite.Contracts;
+using Npgsql;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.Feeds.Subscriptions;
+
+/// <summary>A durable subscription: the hub keeps how far it is, and what was given of it and is not done.</summary>
+/// <param name="Name">Its name, one for the whole hub.</param>
+/// <param name="Client">The client that reads it.</param>
+/// <param name="Agreement">The agreement under which; null for an administrator's own.</param>
+/// <param name="Kind"><c>pull</c>: readers come for it (gRPC); <c>webhook</c>: the hub brings it.</param>
+/// <param name="Filter">What is asked for.</param>
+/// <param name="Fetched">Position of the store up to which it was looked through. What is behind has no rows yet, however far the subscription is behind.</param>
+/// <param name="MaxAttempts">Failures after which a delivery is parked.</param>
+/// <param name="AckTimeout">Seconds within which a delivery is to be acknowledged.</param>
+/// <param name="IsSuspended">Whether nothing is given until it is resumed.</param>
+/// <param name="Reason">Why it is suspended.</param>
+/// <param name="CreatedAt">When it was made.</param>
+/// <param name="CreatedBy">By whom.</param>
+internal sealed record Subscription(
+    string Name, string Client, string? Agreement, string Kind, FeedFilter Filter, long Fetched, int MaxAttempts, int AckTimeout, bool IsSuspended, string? Reason,
+    DateTimeOffset CreatedAt, string CreatedBy)
+{
+    /// <summary>Readers come for it.</summary>
+    public const string Pull = "pull";
+
+    /// <summary>The hub brings it.</summary>
+    public const string Webhook = "webhook";
+
+    private const string Columns = "name, client, agreement, kind, filter, fetched, max_attempts, ack_timeout, state, reason, created_at, created_by";
+
+    /// <summary>One of this name, or null.</summary>
+    public static async Task<Subscription?> FindAsync(NpgsqlDataSource database, string name, CancellationToken cancellation)
+    {
+        // No other text is a name, and not all of it is text for PostgreSQL.
+        if (!Slug.TryParse(name, out _)) return null;
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM feeds.subscription WHERE name = $1");
+        command.Parameters.Add(new() { Value = name });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        return await reader.ReadAsync(cancellation) ? Read(reader) : null;
+    }
+
+    /// <summary>All of them, by name.</summary>
+    public static async Task<IReadOnlyList<Subscription>> AllAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM feeds.subscription ORDER BY name");
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        var all = new List<Subscription>();
+        while (await reader.ReadAsync(cancellation)) all.Add(Read(reader));
+        return all;
+    }
+
+    /// <summary>Adds it, as part of the transaction that a connection is in; false when there is one of this name.</summary>
+    public async Task<bool> AddAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand($"INSERT INTO feeds.subscription ({Columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active', NULL, $9, $10) ON CONFLICT DO NOTHING", connection);
+        command.Parameters.Add(new() { Value = Name });
+        command.Parameters.Add(new() { Value = Client });
+        command.Parameters.Add(EventStore.Query.Text(Agreement));
+        command.Parameters.Add(new() { Value = Kind });
+        command.Parameters.Add(new() { Value = JsonSerializer.Serialize(Filter, ContractJson.Options) });
+        command.Parameters.Add(new() { Value = Fetched });
+        command.Parameters.Add(new() { Value = MaxAttempts });
+        command.Parameters.Add(new() { Value = AckTimeout });
+        command.Parameters.Add(new() { Value = CreatedAt.ToUniversalTime() });
+        command.Parameters.Add(new() { Value = CreatedBy });
+        return await command.ExecuteNonQueryAsync(cancellation) == 1;
+    }
+
+    /// <summary>Its table.</summary>
+    public static Table Schema()
+    {
+        var table = new Table("feeds.subscription");
+        table.AddColumn("name", "text").AsPrimaryKey();
+        table.AddColumn("client", "text").NotNull();
+        table.AddColumn("agreement", "text");
+        table.AddColumn("kind", "text").NotNull();
+        table.AddColumn("filter", "text").NotNull();
+        table.AddColumn("fetched", "bigint").NotNull();
+        table.AddColumn("max_attempts", "integer").NotNull();
+        table.AddColumn("ack_timeout", "integer").NotNull();
+        table.AddColumn("state", "text").NotNull();
+        table.AddColumn("reason", "text");
+        table.AddColumn("created_at", "timestamptz").NotNull();
+        table.AddColumn("created_by", "text").NotNull();
+        return table;
+    }
+
+    private static Subscription Read(NpgsqlDataReader reader) => new(
+        reader.GetString(0), reader.GetString(1), reader.IsDBNull(2) ? null : reader.GetString(2), reader.GetString(3),
+        JsonSerializer.Deserialize<FeedFilter>(reader.GetString(4), ContractJson.Options)!, reader.GetInt64(5), reader.GetInt32(6), reader.GetInt32(7),
+        reader.GetString(8) == "suspended", reader.IsDBNull(9) ? null : reader.GetString(9), reader.GetFieldValue<DateTimeOffset>(10), reader.GetString(11));
+}

@@ -1,0 +1,109 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+
+namespace Intercommunalite.Cli.Tests;
+
+public class SubscriptionsTests
+{
+    private static object Item(string state = "active", object[]? failing = null) => new
+    {
+        name = "canteen",
+        client = "cantines-et-cie",
+        agreement = "canteen-2026",
+        kind = "pull",
+        filter = new { types = new[] { "fr.intercommunalite.schools.*" }, communes = Array.Empty<string>(), subjects = Array.Empty<string>(), facts = Array.Empty<object>() },
+        state,
+        reason = state == "suspended" ? "maintenance" : null,
+        inForce = true,
+        position = "AbC",
+        lag = 1234,
+        unacknowledged = 7,
+        oldestUnacknowledged = "2026-11-24T09:30:00+00:00",
+        parked = 2,
+        maxAttempts = 10,
+        ackTimeoutSeconds = 60,
+        createdAt = "2026-11-01T08:00:00+00:00",
+        createdBy = "cantines-et-cie",
+        failing,
+    };
+
+    private readonly List<(string Path, JsonElement Body)> _posted = [];
+
+    private Task<FakeServer> HubAsync() => FakeServer.StartAsync(app =>
+    {
+        app.MapGet("/api/v1/subscriptions", () => new { items = new[] { Item(), Item("suspended") } });
+        app.MapGet("/api/v1/subscriptions/canteen", () => Item(failing: [new { cursor = "CuR", replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/1", attempts = 3, failures = 3, reason = "HTTP 422", dueAt = "2026-11-24T09:31:00+00:00" }]));
+        app.MapGet("/api/v1/subscriptions/canteen/parked", (string after) => new
+        {
+            items = new[] { new { cursor = "PaR", replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/2", attempts = 10, reason = "behind position 12", since = "2026-11-24T09:30:00+00:00" } },
+            next = after.Length == 0 ? "PaR" : null,
+        });
+        app.MapPost("/api/v1/subscriptions/{**rest}", async (HttpRequest request) =>
+        {
+            _posted.Add(($"{request.Path}{request.QueryString}"["/api/v1/subscriptions".Length..], await JsonSerializer.DeserializeAsync<JsonElement>(request.Body)));
+            return request.Path.Value!.EndsWith("/parked", StringComparison.Ordinal) ? Results.Ok(new { parked = 1 })
+                : request.Path.Value.EndsWith("/replay", StringComparison.Ordinal) ? Results.Ok(new { replayed = 2 })
+                : request.Path.Value.EndsWith("/discard", StringComparison.Ordinal) ? Results.Ok(new { discarded = 1 })
+                : Results.Ok(Item(request.Path.Value.EndsWith("suspension", StringComparison.Ordinal) ? "suspended" : "active"));
+        });
+        app.MapDelete("/api/v1/subscriptions/canteen", () => Results.NoContent());
+    });
+
+    [Fact]
+    public async Task Given_subscriptions_When_they_are_listed_or_shown_Then_how_far_they_are_is_told()
+    {
+        await using var hub = await HubAsync();
+
+        var table = await Command.RunAsync("subscriptions", "list", "--hub", hub.Address);
+        var json = await Command.RunAsync("subscriptions", "list", "--json", "--hub", hub.Address);
+        var shown = await Command.RunAsync("subscriptions", "show", "canteen", "--hub", hub.Address);
+        var parked = await Command.RunAsync("subscriptions", "parked", "canteen", "--hub", hub.Address);
+
+        Assert.Equal((0, 0, 0, 0), (table.ExitCode, json.ExitCode, shown.ExitCode, parked.ExitCode));
+        Assert.Matches(@"canteen +cantines-et-cie +canteen-2026 +pull +active +1234 +7 +2026-11-24 09:30:00Z +2", table.Out);
+        Assert.Contains("suspended", table.Out, StringComparison.Ordinal);
+        Assert.Equal(1234, json.Json.GetProperty("items")[0].GetProperty("lag").GetInt32());
+        Assert.Matches(@"CuR +35085 +enrolment/1 +3 +2026-11-24 09:31:00Z +HTTP 422", shown.Out);
+        Assert.Matches(@"PaR +35085 +enrolment/2", parked.Out);
+        Assert.Contains("There are more: --after PaR", parked.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_subscription_When_it_is_changed_Then_the_hub_is_asked_and_with_dry_run_only_tried()
+    {
+        await using var hub = await HubAsync();
+
+        Assert.Equal(0, (await Command.RunAsync("subscriptions", "create", "canteen", "--start", "now", "--type", "fr.intercommunalite.schools.*", "--fact", "school=0350122T,0350123U", "--max-attempts", "3", "--hub", hub.Address)).ExitCode);
+        var tried = await Command.RunAsync("subscriptions", "suspend", "canteen", "--reason", "maintenance", "--dry-run", "--hub", hub.Address);
+        Assert.Equal(0, (await Command.RunAsync("subscriptions", "resume", "canteen", "--reason", "terminé", "--hub", hub.Address)).ExitCode);
+        var parked = await Command.RunAsync("subscriptions", "park", "canteen", "CuR", "--reason", "attend", "--hub", hub.Address);
+        var replayed = await Command.RunAsync("subscriptions", "replay-parked", "canteen", "--cursor", "PaR", "--record", "--dry-run", "--hub", hub.Address);
+        var discarded = await Command.RunAsync("subscriptions", "discard", "canteen", "--all", "--reason", "doublon", "--hub", hub.Address);
+        var deleted = await Command.RunAsync("subscriptions", "delete", "canteen", "--hub", hub.Address);
+
+        Assert.Contains("--dry-run", tried.Error, StringComparison.Ordinal);
+        Assert.Equal(("1 delivery parked", "2 deliveries would be replayed", "1 delivery discarded"), (parked.Out.Trim(), replayed.Out.Trim(), discarded.Out.Trim()));
+        Assert.Contains("canteen: deleted, with 1234 events to come and 2 parked.", deleted.Out, StringComparison.Ordinal);
+        Assert.Equal(
+            [
+                """ {"name":"canteen","start":"now","filter":{"types":["fr.intercommunalite.schools.*"],"communes":[],"subjects":[],"facts":[{"field":"school","values":["0350122T","0350123U"]}]},"maxAttempts":3}""",
+                """/canteen/suspension?dryRun=true {"reason":"maintenance"}""", """/canteen/resumption {"reason":"termin\u00E9"}""", """/canteen/parked {"cursor":"CuR","reason":"attend"}""",
+                """/canteen/parked/replay?dryRun=true {"cursor":"PaR","record":true}""", """/canteen/parked/discard {"all":true,"reason":"doublon"}""",
+            ],
+            _posted.Select(one => $"{one.Path} {one.Body.GetRawText()}"));
+    }
+
+    [Theory]
+    [InlineData("replay-parked")]
+    [InlineData("replay-parked", "--all", "--cursor", "x")]
+    [InlineData("discard", "--all")]
+    [InlineData("suspend")]
+    public async Task Given_a_command_line_without_sense_Then_nothing_is_asked(string name, params string[] options)
+    {
+        await using var hub = await HubAsync();
+
+        Assert.Equal(2, (await Command.RunAsync(["subscriptions", name, "canteen", .. options, "--hub", hub.Address])).ExitCode);
+        Assert.Empty(hub.Requests);
+    }
+}
