@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Net;
+using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -18,7 +19,6 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
 {
     private const int Events = 1000;
 
-    // A line in the pipe is a line printed: an example whose reader waits is somewhere in the middle.
     private const int ReadBeforeKill = 100;
 
     [Theory]
@@ -32,7 +32,10 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         List<string> first, second;
         using (var run = partner.Start(example, cursor, "fr.intercommunalite.civil-records.*"))
         {
-            first = [.. await run.LinesAsync(ReadBeforeKill), .. await run.KillAsync()];
+            first = await run.LinesAsync(ReadBeforeKill);
+            // Its output is full before it has printed all: it then waits in the middle of an event.
+            await Eventually.Is(async () => await KeptAsync(cursor, TimeSpan.Zero) == await KeptAsync(cursor, TimeSpan.FromMilliseconds(300)), held => held);
+            first.AddRange(await run.KillAsync());
         }
 
         Assert.InRange(first.Count, ReadBeforeKill, Events - 1);
@@ -41,6 +44,63 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         Assert.Equal(partner.Ids.Take(first.Count), first);
         Assert.Equal(partner.Ids.TakeLast(second.Count), second);
         Assert.InRange(first.Count + second.Count - Events, 0, mostRepeated);
+
+        static async Task<string> KeptAsync(string file, TimeSpan later)
+        {
+            await Task.Delay(later);
+            return File.Exists(file) ? await File.ReadAllTextAsync(file) : "";
+        }
+    }
+
+    [Theory]
+    [InlineData("python/consume.py")]
+    [InlineData("javascript/consume.js")]
+    public async Task Given_a_reader_of_a_durable_subscription_When_it_is_killed_in_the_middle_Then_the_next_one_gets_the_rest_in_order(string example)
+    {
+        var name = await partner.SubscribeAsync();
+        var ids = new List<string>();
+        using (var run = partner.Start(example, name)) ids = [.. await run.LinesAsync(ReadBeforeKill), .. await run.KillAsync()];
+        Assert.InRange(ids.Count, ReadBeforeKill, Partner.Subscribed - 1);
+        using (var run = partner.Start(example, name))
+        {
+            while (ids.Distinct().Count() < Partner.Subscribed) ids.AddRange(await run.LinesAsync(1));
+            await partner.IsDoneAsync(name);
+        }
+
+        // Printed, but not acknowledged when it was killed.
+        Assert.InRange(ids.Count, Partner.Subscribed, Partner.Subscribed + 1);
+        InOrder(ids);
+    }
+
+    [Fact]
+    public async Task Given_the_client_library_and_a_durable_subscription_When_handlers_fail_Then_what_failed_comes_again_and_each_record_stays_in_order()
+    {
+        var name = await partner.SubscribeAsync();
+        using var end = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        var (ids, failed) = (new List<string>(), 0);
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new FeedClient(partner.Grpc, partner.Credentials).ConsumeAsync(name, async (delivery, _) =>
+        {
+            // The first two of each record.
+            if (delivery.Attempt == 1 && delivery.Event.Id.Length <= "birth-99".Length)
+            {
+                Interlocked.Increment(ref failed);
+                throw new DeliveryRejectedException("not yet");
+            }
+
+            int count;
+            lock (ids)
+            {
+                ids.Add(delivery.Event.Id);
+                count = ids.Count;
+            }
+
+            if (count == Partner.Subscribed) await end.CancelAsync();
+        }, atOnce: 10, end.Token));
+
+        await partner.IsDoneAsync(name);
+        Assert.Equal((22, Partner.Subscribed), (failed, ids.Count));
+        InOrder(ids);
     }
 
     [Theory]
@@ -115,6 +175,13 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         }
     }
 
+    // Of each record; of several it says nothing.
+    private void InOrder(IEnumerable<string> ids)
+    {
+        var records = ids.Distinct().ToLookup(Partner.Record);
+        Assert.All(partner.Ids.Where(Partner.IsSubscribed).GroupBy(Partner.Record), record => Assert.Equal(record, records[record.Key]));
+    }
+
     /// <summary>A hub with events, a client that gets tokens for its secret, and a copy of the examples in which they can run.</summary>
     public sealed class Partner : IAsyncLifetime
     {
@@ -143,6 +210,35 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
             Directory.Delete(Folder, recursive: true);
         }
 
+        /// <summary>The record that an event is of: one of fifty.</summary>
+        internal static int Record(string id) => int.Parse(id["birth-".Length..], System.Globalization.CultureInfo.InvariantCulture) % 50;
+
+        /// <summary>How many events those subscriptions have: of eleven records.</summary>
+        internal const int Subscribed = 220;
+
+        /// <summary>Whether they have this one.</summary>
+        internal static bool IsSubscribed(string id) => $"{Record(id)}"[0] == '1';
+
+        /// <summary>Makes a durable subscription of some records.</summary>
+        /// <returns>Its name.</returns>
+        internal async Task<string> SubscribeAsync()
+        {
+            var name = $"s-{Guid.NewGuid():N}";
+            using var client = await ClientAsync();
+            using var made = await client.PostAsJsonAsync("/api/v1/subscriptions", new { name, start = "beginning", filter = new { subjects = new[] { "birth/2026/1*" } } });
+            Assert.True(made.IsSuccessStatusCode, await made.Content.ReadAsStringAsync());
+            return name;
+        }
+
+        /// <summary>Waits until nothing of it is left.</summary>
+        internal async Task IsDoneAsync(string name)
+        {
+            using var client = await ClientAsync();
+            await Eventually.Is(
+                async () => (await client.GetFromJsonAsync<JsonElement>($"/api/v1/subscriptions/{name}")) is var now ? (now.GetProperty("lag").GetInt64(), now.GetProperty("unacknowledged").GetInt64(), now.GetProperty("parked").GetInt64()) : default,
+                left => left == (0, 0, 0));
+        }
+
         internal Example Start(string example, params string[] arguments) => StartWith([], example, arguments);
 
         internal Example StartWith(Dictionary<string, string> settings, string example, params string[] arguments)
@@ -159,10 +255,13 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
                 }.ExceptBy(settings.Keys, setting => setting.Key)))));
         }
 
+        private async Task<HttpClient> ClientAsync() =>
+            new() { BaseAddress = Deployment.Hub.Address, DefaultRequestHeaders = { Authorization = new("Bearer", await Credentials.TokenAsync(null, CancellationToken.None)) } };
+
         private async Task StartHubAsync()
         {
             Deployment = await (await Deployment.CreateAsync(Some.BretagneRomantique, [Some.Combourg])).StartAsync();
-            using var posted = await Deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 1, Events));
+            using var posted = await Deployment.PostAsync(0, Some.Combourg, [.. Some.Births(Some.Combourg, 1, Events).Select(birth => birth with { Subject = $"birth/2026/{Record(birth.Id)}" })]);
             await Deployment.HasEventsAsync(Events);
             Ids = ((string)(await Deployment.Database.ScalarAsync("SELECT string_agg(headers->>'id', ' ' ORDER BY seq_id) FROM hub.mt_events"))!).Split(' ');
         }
@@ -238,7 +337,12 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
         public async Task<List<string>> LinesUntilAsync(string last)
         {
             var ids = new List<string>();
-            while (ids is not [.., var id] || id != last) ids.AddRange(await LinesAsync(1));
+            while (ids is not [.., var id] || id != last)
+            {
+                Assert.True(ids.Count <= Events, "It goes on without end.");
+                ids.AddRange(await LinesAsync(1));
+            }
+
             return ids;
         }
 

@@ -4,7 +4,7 @@
 // usage: node events.js CURSOR_FILE [TYPE…]             # a TYPE may end with '*'
 //
 // Prints each event as a line of JSON, a CloudEvent. At least once: the cursor is kept after an event was dealt with.
-import { forever, keepCursor, readCursor, web } from './hub.js';
+import { forever, keepCursor, print, readCursor, web } from './hub.js';
 
 const [file, ...types] = process.argv.slice(2);
 // The hub gives a sign of life every 15 s.
@@ -35,7 +35,7 @@ await forever(async (token, heard) => {
         const { event, id, data } = Object.fromEntries(message.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
         if (event === 'error') throw refusal(JSON.parse(data));
         heard();
-        if (event === 'event') console.log(JSON.stringify(JSON.parse(data)));
+        if (event === 'event') await print(JSON.parse(data));
         if (id) keepCursor(file, id);
       }
     }

@@ -56,6 +56,9 @@ export function bearer(value) {
   return headers;
 }
 
+/** Prints a line of JSON; done once it is out, not merely on its way. */
+export const print = (value) => new Promise((done) => process.stdout.write(`${JSON.stringify(value)}\n`, done));
+
 export const readCursor = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim() : '');
 
 /** Replaces the file as a whole, on the disk: a crash leaves one cursor or the other. */

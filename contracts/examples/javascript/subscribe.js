@@ -4,12 +4,12 @@
 //
 // Prints each event as a line of JSON. At least once: the cursor is kept after an event was dealt with, so the last one may come again
 // after a crash. Events are known by source and id.
-import { bearer, connect, forever, keepCursor, readCursor } from './hub.js';
+import { bearer, connect, forever, keepCursor, print, readCursor } from './hub.js';
 
 const [file, ...types] = process.argv.slice(2);
 
 async function dealWith({ id, source, type, subject, data }) {
-  console.log(JSON.stringify({ id, source, type, subject, data: JSON.parse(data) }));
+  await print({ id, source, type, subject, data: JSON.parse(data) });
 }
 
 await forever(async (token, heard) => {

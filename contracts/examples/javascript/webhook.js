@@ -7,6 +7,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import { HTTP } from 'cloudevents';
+import { print } from './hub.js';
 
 const [port, origin] = process.argv.slice(2);
 const key = Buffer.from(process.env.WEBHOOK_SECRET.replace(/^whsec_/, ''), 'base64');
@@ -14,7 +15,7 @@ const longestBody = 1024 * 1024;
 const oldest = 5 * 60;
 
 async function dealWith(event) {
-  console.log(JSON.stringify(event));
+  await print(event);
 }
 
 /** Whether the body was signed by who knows the secret, and just now: an older one may have been sent again by somebody else. */

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Microsoft.AspNetCore.Builder;
@@ -22,8 +23,9 @@ internal sealed class FakeHub : IAsyncDisposable
 
     public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
 
-    /// <summary>Answers each call of the feed, in order; the last one all that follow.</summary>
-    public static Task<FakeHub> FeedAsync(FakeFeed feed, HttpProtocols protocols = HttpProtocols.Http2) => StartAsync(app => app.MapGrpcService<FakeFeed>(), services => services.AddSingleton(feed), protocols);
+    /// <summary>Answers each call of the feed, in order; the last one all that follow. With a certificate, over TLS.</summary>
+    public static Task<FakeHub> FeedAsync(FakeFeed feed, HttpProtocols protocols = HttpProtocols.Http2, X509Certificate2? certificate = null) =>
+        StartAsync(app => app.MapGrpcService<FakeFeed>(), services => services.AddSingleton(feed), protocols, certificate);
 
     public static Task<FakeHub> SubscriptionsAsync(FakeSubscriptions subscriptions) =>
         StartAsync(app => app.MapGrpcService<FakeSubscriptions>(), services => services.AddSingleton(subscriptions));
@@ -42,11 +44,15 @@ internal sealed class FakeHub : IAsyncDisposable
             HttpProtocols.Http1);
     }
 
-    private static async Task<FakeHub> StartAsync(Action<WebApplication> routes, Action<IServiceCollection> services, HttpProtocols protocols = HttpProtocols.Http2)
+    private static async Task<FakeHub> StartAsync(Action<WebApplication> routes, Action<IServiceCollection> services, HttpProtocols protocols = HttpProtocols.Http2, X509Certificate2? certificate = null)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = protocols));
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
+        {
+            listen.Protocols = protocols;
+            if (certificate is not null) listen.UseHttps(certificate);
+        }));
         builder.Services.AddGrpc();
         services(builder.Services);
         var app = builder.Build();

@@ -1,7 +1,9 @@
+using System.Security.Cryptography.X509Certificates;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Client;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Xunit;
 
@@ -136,6 +138,22 @@ public sealed class FeedClientTests : IDisposable
         var refusal = await Assert.ThrowsAsync<HubRefusedException>(() => ReadAsync(Client(hub), new(), 1));
 
         Assert.Contains("does not speak gRPC", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_certificate_of_an_authority_of_ones_own_Then_it_ends_and_says_so_unless_that_is_trusted()
+    {
+        using var authority = new TestAuthority();
+        var (pem, key) = authority.Server();
+        using var fromPem = X509Certificate2.CreateFromPemFile(pem, key);
+        using var certificate = X509CertificateLoader.LoadPkcs12(fromPem.Export(X509ContentType.Pkcs12), null);
+        await using var hub = await FakeHub.FeedAsync(new FakeFeed((_, stream, _) => FakeFeed.SendAsync(stream, 1, 1)), certificate: certificate);
+
+        var refusal = await Assert.ThrowsAsync<HubRefusedException>(() => ReadAsync(Client(hub), new(), 1));
+        var trusting = new FeedClient(hub.Address, (_, _) => ValueTask.FromResult("token")) { Handler = () => authority.Handler() };
+
+        Assert.Contains("its certificate is not trusted here", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(["c1"], await ReadAsync(trusting, new(), 1));
     }
 
     [Fact]
