@@ -152,7 +152,7 @@ internal static class Projections
         if (rebuild is null) return "rebuild asked for";
         var text = $"{(rebuild.DryRun ? "dry run" : "rebuild")} {rebuild.State} at {rebuild.Position:N0} of {rebuild.Target:N0} events";
         if (rebuild.EventsPerSecond is > 0 and var rate) text += $", {rate:N0}/s";
-        if (rebuild is { SecondsLeft: > 0 and var left, State: "running" }) text += $", {TimeSpan.FromSeconds(Math.Ceiling(left.Value)):g} left";
+        if (rebuild is { SecondsLeft: > 0 and var left, State: "running" }) text += $", {TimeSpan.FromSeconds(Math.Ceiling(left)):g} left";
         return rebuild.Differences is { } differences ? $"{text}; {differences:N0} rows differ" : text;
     }
 

@@ -92,7 +92,8 @@ internal sealed partial class Projector : BackgroundService
         // Rows and position are lost together, if they are, and are made again from the events: no need to wait for the disk.
         await ExecuteAsync(session, "SET synchronous_commit = off", stopping);
         // Everything is read by its key. A table that has just grown looks small to the planner, which would then read all of it for every page.
-        await ExecuteAsync(session, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off", stopping);
+        // A small table without another way in would then look so dear that its query is compiled, each time anew.
+        await ExecuteAsync(session, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off", stopping);
         foreach (var running in _running) running.Forget();
         var signed = DateTimeOffset.MinValue;
         while (true)

@@ -19,7 +19,7 @@ namespace Intercommunalite.Hub.EventStore;
 internal sealed partial class Rebuilder(
     IReadOnlyCollection<ConsolidatedProjection> projections, string connectionString, AuditLog audit, TimeProvider clock, ILogger logger, int pageSize = Rebuilder.PageSize)
 {
-    private const int PageSize = 6_000;
+    private const int PageSize = 10_000;
 
     // A longer wait for a lock would keep those waiting that come to read after it.
     private const string LockTimeout = "100ms";
