@@ -32,11 +32,11 @@ internal static class Export
         {
             One("indicators", "The civil-record indicators, as CSV.", new("civil-records/indicators", "format=csv", "rows", IsCsv: true),
                 Months("--from", "First"), Months("--to", "Last"), Commune(), Words("--by", "month (the default), year or commune.", "month", "year", "commune"),
-                Words("--basis", "registration (the default) or residence.", "registration", "residence"), Separator(), MinPosition()),
+                Words("--basis", "registration (the default) or residence.", "registration", "residence"), Separator(), MinPosition(), AsOf(), ComparedWith()),
             One("rolls", "The school rolls, as CSV.", new("schools/rolls", "format=csv", "rows", IsCsv: true),
-                Text("--school-year", "Year in which the school year starts.", "YYYY"), Commune(), Separator(), MinPosition()),
+                Text("--school-year", "Year in which the school year starts.", "YYYY"), Commune(), Separator(), MinPosition(), AsOf(), ComparedWith()),
             One("payments", "The summary of payments, as CSV.", new("payments/summary", "format=csv", "rows", IsCsv: true),
-                Months("--from", "First"), Months("--to", "Last"), Commune(), Words("--by", "month (the default), service or commune.", "month", "service", "commune"), Separator(), MinPosition()),
+                Months("--from", "First"), Months("--to", "Last"), Commune(), Words("--by", "month (the default), service or commune.", "month", "service", "commune"), Separator(), MinPosition(), AsOf(), ComparedWith()),
             One("first-names", "First names of new-borns, in the national schema of open data (SCDL).", new("open-data/first-names", "", "rows", IsCsv: true),
                 year, Commune(), Text("--threshold", "Fewest occurrences of a name; the hub's setting or more.", "N"),
                 new Option<bool>("--simulated") { Description = "A file of simulated births, to try it out." }, MinPosition()),
@@ -44,6 +44,8 @@ internal static class Export
                 Text("--from", "First day, in Paris.", "YYYY-MM-DD"), Text("--to", "Last day.", "YYYY-MM-DD"), Commune(), Text("--type", "Only this type, or those that begin so with '*' behind.", "TYPE")),
         };
 
+        Option<string?> AsOf() => Text("--as-of", "As they were at the end of this day in Paris, or at this time (2026-11-24T09:30:00Z).", "DAY");
+        Option<string?> ComparedWith() => Text("--compared-with", "With --as-of: also as they were on this day or at this time, or 'now', and the difference.", "DAY");
         Option<string?> MinPosition() => Text("--min-position", "Position of the store that the figures must have seen.", "N");
         Command One(string name, string description, Kind kind, params Option[] parameters) => Export.One(common, terminal, time, name, description, kind, parameters);
     }

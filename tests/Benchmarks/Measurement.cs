@@ -47,7 +47,7 @@ internal sealed class Measurement
         var json = new Option<FileInfo?>("--json") { Description = "Write what was found to this file, too.", HelpName = "FILE" };
         var command = new RootCommand("Measures the whole pipeline on this machine: throughput, latency, memory, CPU time, and what the machine does at best.")
         {
-            events, batch, inFlight, seconds, paces, only, json, Imports.Command(terminal), AccessChecks.Command(terminal), FeedReaders.Command(terminal),
+            events, batch, inFlight, seconds, paces, only, json, Imports.Command(terminal), AccessChecks.Command(terminal), FeedReaders.Command(terminal), Rebuilding.Command(terminal),
         };
         command.SetAction((parsed, cancellation) => new Measurement(
             terminal, parsed.GetValue(events), parsed.GetValue(batch), parsed.GetValue(inFlight), parsed.GetValue(seconds), parsed.GetValue(paces) is { Length: > 0 } given ? given : s_usual,

@@ -37,6 +37,9 @@ public sealed class ExportTests : IDisposable
     [InlineData("indicators --from 2026-01 --to 2026-11 --commune 35085 --by year --basis residence --separator comma --min-position 7",
         "civil-records/indicators?format=csv&from=2026-01&to=2026-11&commune=35085&by=year&basis=residence&separator=comma&minPosition=7")]
     [InlineData("indicators", "civil-records/indicators?format=csv")]
+    [InlineData("indicators --as-of 2026-06-30 --compared-with now", "civil-records/indicators?format=csv&asOf=2026-06-30&comparedWith=now")]
+    [InlineData("rolls --as-of 2026-06-30T12:00:00+02:00", "schools/rolls?format=csv&asOf=2026-06-30T12%3A00%3A00%2B02%3A00")]
+    [InlineData("payments --as-of 2026-06-30", "payments/summary?format=csv&asOf=2026-06-30")]
     [InlineData("rolls --school-year 2026 --commune 35085 --separator semicolon", "schools/rolls?format=csv&schoolYear=2026&commune=35085&separator=semicolon")]
     [InlineData("payments --from 2026-01 --to 2026-11 --by service", "payments/summary?format=csv&from=2026-01&to=2026-11&by=service")]
     [InlineData("first-names --year 2026 --commune 35085 --threshold 5 --simulated", "open-data/first-names?year=2026&commune=35085&threshold=5&simulated=true")]

@@ -32,10 +32,10 @@ internal static class Indicators
         if (period is null) return Query.Problem("by", "month, year or commune expected");
 
         // A date whose month is unknown counts under its year alone, and in a range that holds the whole year.
-        return await HubPosition.AnswerAsync(context, IndicatorsProjection.ProjectionName, minPosition, form, File(territory, commune, basis, from, to), $$"""
+        return await HubPosition.AnswerAsync(context, IndicatorsProjection.ProjectionName, minPosition, form, File(territory, commune, basis, from, to), version => $$"""
             SELECT json_build_object('commune', commune, 'period', {{period}}, 'births', sum(births), 'recognitions', sum(recognitions),
                 'marriages', sum(marriages), 'pacs', sum(pacs), 'deaths', sum(deaths), 'nameChanges', sum(name_changes))
-            FROM civil_records.indicator
+            FROM {{version.Of(IndicatorsProjection.Indicators.Name)}}
             WHERE basis = $1 AND commune = ANY($2)
                 AND ($3::text IS NULL OR rpad(period, 7, '-01') >= $3) AND ($4::text IS NULL OR rpad(period, 7, '-12') <= $4)
             GROUP BY commune, {{period}}
@@ -54,6 +54,7 @@ internal static class Indicators
         var residence = basis == IndicatorsProjection.Residence;
         return new FigureFile(
             FigureFile.NameOf(residence ? "etat-civil-domicile" : "etat-civil-enregistrement", territory, commune, from, to),
+            ["commune", "period"],
             [
                 .. Column.Commune(territory, residence ? "Commune de domicile" : "Commune d’enregistrement"),
                 Column.Text(Titles.Period, "period"),

@@ -12,7 +12,7 @@ public enum Freshness
     /// <summary>They follow the events as they come.</summary>
     Live,
 
-    /// <summary>A projection is behind by more than a few seconds: paused, being rebuilt, or catching up.</summary>
+    /// <summary>A projection is behind by more than a few seconds: paused, or catching up.</summary>
     Late,
 
     /// <summary>The database does not answer: the figures are the last ones read.</summary>

@@ -84,6 +84,53 @@ internal abstract class ConsolidatedProjection(string name, IEnumerable<EventTyp
         return (events.Count, full);
     }
 
+    /// <summary>Makes the tables of a version, empty and of the shape of those in service, and its position, 0; in place of what was there.</summary>
+    /// <param name="connection">In a transaction.</param>
+    /// <param name="version">Another than the one in service.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public async Task MakeAsync(NpgsqlConnection connection, FiguresVersion version, CancellationToken cancellation)
+    {
+        await DropAsync(connection, version, cancellation);
+        foreach (var schema in Schemas(version)) await ExecuteAsync(connection, $"CREATE SCHEMA {schema}", cancellation);
+        foreach (var table in tables)
+        {
+            await ExecuteAsync(connection, $"CREATE TABLE {version.Of(table.Name)} (LIKE {table.Name} INCLUDING ALL)", cancellation);
+            // By LIKE, indexes get names of their own: they get those back that the schema knows them by.
+            await ExecuteAsync(connection, $"""
+                DO $do$ DECLARE rename text; BEGIN
+                    FOR rename IN
+                        SELECT format('ALTER INDEX %s RENAME TO %I', made.indexrelid::regclass, known_name.relname)
+                        FROM pg_index made JOIN pg_index known ON known.indrelid = '{table.Name}'::regclass
+                            AND (made.indisprimary, made.indisunique, made.indkey::text, made.indclass::text, made.indexprs::text, made.indpred::text)
+                            IS NOT DISTINCT FROM (known.indisprimary, known.indisunique, known.indkey::text, known.indclass::text, known.indexprs::text, known.indpred::text)
+                        JOIN pg_class known_name ON known_name.oid = known.indexrelid JOIN pg_class made_name ON made_name.oid = made.indexrelid
+                        WHERE made.indrelid = '{version.Of(table.Name)}'::regclass AND made_name.relname <> known_name.relname
+                    LOOP EXECUTE rename; END LOOP;
+                END $do$
+                """, cancellation);
+        }
+
+        await ExecuteAsync(connection, $"INSERT INTO hub.mt_event_progression (name, last_seq_id) VALUES ('{version.Shard(name)}', 0)", cancellation);
+    }
+
+    /// <summary>Drops the tables of a version and its position, if they are there.</summary>
+    /// <param name="connection">In a transaction, or not.</param>
+    /// <param name="version">Another than the one in service.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public Task DropAsync(NpgsqlConnection connection, FiguresVersion version, CancellationToken cancellation) => ExecuteAsync(
+        connection, $"""
+            {string.Concat(Schemas(version).Select(schema => $"DROP SCHEMA IF EXISTS {schema} CASCADE;"))}
+            DELETE FROM hub.mt_event_progression WHERE name = '{version.Shard(name)}'
+            """, cancellation);
+
+    private IEnumerable<string> Schemas(FiguresVersion version) => tables.Select(table => version.Of(table.Name).Split('.')[0]).Distinct();
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
     /// <summary>Applies a page of events, in order.</summary>
     protected abstract Task ProjectAsync(Page page, CancellationToken cancellation);
 

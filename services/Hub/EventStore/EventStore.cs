@@ -25,6 +25,8 @@ internal static class EventStore
         builder.Services.AddHostedService(services => services.GetRequiredService<Positions>());
         builder.Services.AddSingleton<Projector>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Projector>());
+        builder.Services.AddSingleton<PastVersions>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<PastVersions>());
         builder.Services.AddSingleton(builder.Configuration.GetSection("Health").Get<HealthOptions>() ?? new HealthOptions());
         builder.Services.AddSingleton<ProjectionStates>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ProjectionStates>());
@@ -58,6 +60,7 @@ internal static class EventStore
         options.Events.MetadataConfig.HeadersEnabled = true;
         options.Storage.ExtendedSchemaObjects.Add(Rebuilds.Schema());
         options.Storage.ExtendedSchemaObjects.Add(Pauses.Schema());
+        options.Storage.ExtendedSchemaObjects.Add(PastVersions.Schema());
         foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
     }
 

@@ -13,6 +13,9 @@ internal sealed record FiguresVersion(string Suffix)
     /// <summary>The one that a rebuild makes, to be put into service.</summary>
     public static FiguresVersion Next { get; } = new("_next");
 
+    /// <summary>The figures as they were when the store was at a position; see <see cref="PastVersions"/>.</summary>
+    public static FiguresVersion At(long position) => new($"_at_{position}");
+
     /// <summary>A table of this version.</summary>
     /// <param name="table"><c>schema.table</c> of the one in service.</param>
     public string Of(string table) => table.Insert(table.IndexOf('.', StringComparison.Ordinal), Suffix);

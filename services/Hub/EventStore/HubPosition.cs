@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 
@@ -17,29 +18,45 @@ internal static class HubPosition
     public static string Sql(string projection) =>
         $"coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = '{Positions.Shard(projection)}'), 0)";
 
-    /// <summary>Runs a query of a projection's rows and answers <c>{"position":N,"items":[…]}</c>, or the same rows as CSV.</summary>
+    /// <summary>
+    /// Runs a query of a projection's rows and answers <c>{"position":N,"items":[…]}</c>, or the same rows as CSV; as they are now, or as
+    /// they were (<see cref="PastFigures"/>).
+    /// </summary>
     /// <param name="context">The request and its answer.</param>
     /// <param name="projection">Name of the projection.</param>
     /// <param name="minPosition">Position that it must have seen, or null.</param>
-    /// <param name="form">JSON or CSV.</param>
+    /// <param name="form">JSON or CSV, and as of when.</param>
     /// <param name="file">What the items look like as CSV.</param>
-    /// <param name="items">SQL that gives one JSON object per row.</param>
+    /// <param name="items">SQL that gives one JSON object per row, of the version whose tables it is to read.</param>
     /// <param name="parameters">Its parameters.</param>
     public static async Task<IResult> AnswerAsync(
-        HttpContext context, string projection, long? minPosition, AnswerForm form, FigureFile file, string items, params NpgsqlParameter[] parameters)
+        HttpContext context, string projection, long? minPosition, AnswerForm form, FigureFile file, Func<FiguresVersion, string> items, params NpgsqlParameter[] parameters)
     {
         if (form.Problem is { } wrong) return wrong;
+        if (form.AsOf is not null || form.ComparedWith is not null)
+        {
+            return minPosition is null
+                ? await PastFigures.AnswerAsync(context, projection, form, file, items, parameters)
+                : Query.Problem("minPosition", "goes with the figures of now, not with asOf");
+        }
+
         if (await TooEarlyAsync(context, projection, minPosition) is { } early) return early;
-        var services = context.RequestServices;
-        await using var command = services.GetRequiredService<NpgsqlDataSource>().CreateCommand(
-            $"SELECT {Sql(projection)}, coalesce(json_agg(item), '[]')::text FROM ({items}) AS rows (item)");
-        command.Parameters.AddRange(parameters);
+        var (position, rows) = await ReadAsync(context, projection, items, parameters);
+        Say(context, position);
+        if (!form.IsCsv) return TypedResults.Text($"{{\"position\":{position},\"items\":{rows}}}", "application/json");
+        using var json = JsonDocument.Parse(rows);
+        return await file.WriteAsync(json.RootElement.EnumerateArray(), form.SeparatorCharacter, asOf: null, context.RequestAborted);
+    }
+
+    /// <summary>The rows of a projection in service as a JSON array, and their position.</summary>
+    public static async Task<(long Position, string Items)> ReadAsync(HttpContext context, string projection, Func<FiguresVersion, string> items, IEnumerable<NpgsqlParameter> parameters)
+    {
+        await using var command = context.RequestServices.GetRequiredService<NpgsqlDataSource>().CreateCommand(
+            $"SELECT {Sql(projection)}, coalesce(json_agg(item), '[]')::text FROM ({items(FiguresVersion.InService)}) AS rows (item)");
+        foreach (var parameter in parameters) command.Parameters.Add(parameter.Clone());
         await using var reader = await command.ExecuteReaderAsync(context.RequestAborted);
         await reader.ReadAsync(context.RequestAborted);
-        var position = reader.GetInt64(0);
-        Say(context, position);
-        if (form.IsCsv) return await file.WriteAsync(reader.GetString(1), form.SeparatorCharacter, context.RequestAborted);
-        return TypedResults.Text($"{{\"position\":{position},\"items\":{reader.GetString(1)}}}", "application/json");
+        return (reader.GetInt64(0), reader.GetString(1));
     }
 
     /// <summary>Says in the answer's header up to which position every event is in it.</summary>

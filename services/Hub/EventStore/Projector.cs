@@ -16,6 +16,13 @@ internal sealed partial class Projector : BackgroundService
     private const int PageSize = 3_000;
     private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(1);
 
+    /// <summary>
+    /// SQL for a session that applies events. Everything is read by its key: a table that has just grown looks small to the planner, which
+    /// would then read all of it for every page. A small table without another way in would then look so dear that its query is compiled,
+    /// each time anew.
+    /// </summary>
+    public const string ByKey = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off";
+
     // Events that come one by one are taken together: a page costs much the same for one as for a hundred.
     private static readonly TimeSpan s_gather = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(10);
@@ -91,8 +98,7 @@ internal sealed partial class Projector : BackgroundService
         await ExecuteAsync(session, $"LISTEN {Append.Channel}", stopping);
         // Rows and position are lost together, if they are, and are made again from the events: no need to wait for the disk.
         await ExecuteAsync(session, "SET synchronous_commit = off", stopping);
-        // Everything is read by its key. A table that has just grown looks small to the planner, which would then read all of it for every page.
-        await ExecuteAsync(session, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off", stopping);
+        await ExecuteAsync(session, ByKey, stopping);
         foreach (var running in _running) running.Forget();
         var signed = DateTimeOffset.MinValue;
         while (true)

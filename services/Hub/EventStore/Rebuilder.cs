@@ -19,7 +19,7 @@ namespace Intercommunalite.Hub.EventStore;
 internal sealed partial class Rebuilder(
     IReadOnlyCollection<ConsolidatedProjection> projections, string connectionString, AuditLog audit, TimeProvider clock, ILogger logger, int pageSize = Rebuilder.PageSize)
 {
-    private const int PageSize = 6_000;
+    private const int PageSize = 10_000;
 
     // A longer wait for a lock would keep those waiting that come to read after it.
     private const string LockTimeout = "100ms";
@@ -28,8 +28,8 @@ internal sealed partial class Rebuilder(
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_longestRetry = TimeSpan.FromSeconds(30);
 
-    // What one build of the hub began, another does not go on with: it may count otherwise.
-    private static readonly string s_build = typeof(Rebuilder).Module.ModuleVersionId.ToString();
+    /// <summary>Names this build of the hub: what one began, another does not go on with, since it may count otherwise.</summary>
+    public static string Build { get; } = typeof(Rebuilder).Module.ModuleVersionId.ToString();
 
     private CurrentRebuild? _current;
     private Comparison? _comparison;
@@ -93,14 +93,14 @@ internal sealed partial class Rebuilder(
             LogFailed(current.Projection, reason);
             await ForgetAsync();
             await Rebuilds.FailAsync(session, current, reason, stopping);
-            await DropAsync(session, projection, stopping);
+            await projection.DropAsync(session, FiguresVersion.Next, stopping);
             return (true, null);
         }
     }
 
     private async Task<(bool More, string? Replaced)> StepAsync(NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, CancellationToken stopping)
     {
-        if (rebuild.State == "requested" || rebuild.Build != s_build || rebuild.Position is not { } position)
+        if (rebuild.State == "requested" || rebuild.Build != Build || rebuild.Position is not { } position)
         {
             await BeginAsync(session, projection, rebuild, stopping);
             return (true, null);
@@ -137,29 +137,8 @@ internal sealed partial class Rebuilder(
         // Without statistics, reading the events back after a bulk load is several times slower.
         await ExecuteAsync(session, "ANALYZE hub.mt_events", stopping);
         await using var transaction = await session.BeginTransactionAsync(stopping);
-        await DropAsync(session, projection, stopping);
-        var made = new List<string>(Schemas(projection).Select(schema => $"CREATE SCHEMA {schema}"));
-        made.AddRange(projection.Tables.Select(table => $"CREATE TABLE {FiguresVersion.Next.Of(table.Name)} (LIKE {table.Name} INCLUDING ALL)"));
-        // By LIKE, indexes get names of their own: they get those back that the schema knows them by.
-        foreach (var table in projection.Tables)
-        {
-            made.Add($"""
-                DO $do$ DECLARE rename text; BEGIN
-                    FOR rename IN
-                        SELECT format('ALTER INDEX %s RENAME TO %I', made.indexrelid::regclass, known_name.relname)
-                        FROM pg_index made JOIN pg_index known ON known.indrelid = '{table.Name}'::regclass
-                            AND (made.indisprimary, made.indisunique, made.indkey::text, made.indclass::text, made.indexprs::text, made.indpred::text)
-                            IS NOT DISTINCT FROM (known.indisprimary, known.indisunique, known.indkey::text, known.indclass::text, known.indexprs::text, known.indpred::text)
-                        JOIN pg_class known_name ON known_name.oid = known.indexrelid JOIN pg_class made_name ON made_name.oid = made.indexrelid
-                        WHERE made.indrelid = '{FiguresVersion.Next.Of(table.Name)}'::regclass AND made_name.relname <> known_name.relname
-                    LOOP EXECUTE rename; END LOOP;
-                END $do$
-                """);
-        }
-
-        made.Add($"INSERT INTO hub.mt_event_progression (name, last_seq_id) VALUES ('{FiguresVersion.Next.Shard(projection.Name)}', 0)");
-        foreach (var statement in made) await ExecuteAsync(session, statement, stopping);
-        await Rebuilds.StartAsync(session, rebuild, s_build, stopping);
+        await projection.MakeAsync(session, FiguresVersion.Next, stopping);
+        await Rebuilds.StartAsync(session, rebuild, Build, stopping);
         await transaction.CommitAsync(stopping);
         LogBegun(projection.Name);
     }
@@ -196,7 +175,7 @@ internal sealed partial class Rebuilder(
     {
         await using var transaction = await session.BeginTransactionAsync(stopping);
         await Rebuilds.CompleteAsync(session, rebuild, stopping);
-        await DropAsync(session, projection, stopping);
+        await projection.DropAsync(session, FiguresVersion.Next, stopping);
         await transaction.CommitAsync(stopping);
         return true;
     }
@@ -218,7 +197,7 @@ internal sealed partial class Rebuilder(
             await ReplaceRowsAsync(session, projection, communes, stopping);
         else
             await ReplaceTablesAsync(session, projection, rebuild.Position!.Value, stopping);
-        await DropAsync(session, projection, stopping);
+        await projection.DropAsync(session, FiguresVersion.Next, stopping);
         await audit.AppendAsync(session, new("hub", "projection.replaced", projection.Name, rebuild.Request.Reason, Details(rebuild)), stopping);
         await transaction.CommitAsync(stopping);
         LogReplaced(projection.Name, rebuild.Differences);
@@ -303,18 +282,10 @@ internal sealed partial class Rebuilder(
         foreach (var projection in projections.Where(one => left.Contains(FiguresVersion.Next.Shard(one.Name))))
         {
             await using var transaction = await session.BeginTransactionAsync(stopping);
-            await DropAsync(session, projection, stopping);
+            await projection.DropAsync(session, FiguresVersion.Next, stopping);
             await transaction.CommitAsync(stopping);
         }
     }
-
-    private static Task DropAsync(NpgsqlConnection session, ConsolidatedProjection projection, CancellationToken stopping) => ExecuteAsync(
-        session, $"""
-            {string.Concat(Schemas(projection).Select(schema => $"DROP SCHEMA IF EXISTS {schema} CASCADE;"))}
-            DELETE FROM hub.mt_event_progression WHERE name = '{FiguresVersion.Next.Shard(projection.Name)}'
-            """, stopping);
-
-    private static IEnumerable<string> Schemas(ConsolidatedProjection projection) => projection.Tables.Select(table => FiguresVersion.Next.Of(table.Name).Split('.')[0]).Distinct();
 
     private static JsonObject Details(CurrentRebuild rebuild)
     {

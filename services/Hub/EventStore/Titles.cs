@@ -26,4 +26,6 @@ internal static class Titles
     public const string Outstanding = "Reste à recouvrer";
     public const string Overpaid = "Trop-perçu";
     public const string PaidOnline = "Payé en ligne";
+    public const string Difference = "écart";
+    public const string Today = "aujourd’hui";
 }

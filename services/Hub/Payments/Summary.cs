@@ -33,10 +33,10 @@ internal static class Summary
             _ => null,
         };
         if (columns is not var (service, period)) return Query.Problem("by", "month, service or commune expected");
-        return await HubPosition.AnswerAsync(context, PaymentsProjection.ProjectionName, minPosition, form, File(territory, commune, from, to), $$"""
+        return await HubPosition.AnswerAsync(context, PaymentsProjection.ProjectionName, minPosition, form, File(territory, commune, from, to), version => $$"""
             SELECT json_build_object('commune', commune, 'service', {{service}}, 'period', {{period}}, 'issued', sum(issued), 'reduced', sum(reduced),
                 'collected', sum(collected), 'refunded', sum(refunded), 'outstanding', sum(outstanding), 'overpaid', sum(overpaid), 'paidOnline', sum(paid_online))
-            FROM payments.summary
+            FROM {{version.Of(PaymentsProjection.Summary.Name)}}
             WHERE commune = ANY($1) AND ($2::text IS NULL OR period >= $2) AND ($3::text IS NULL OR period <= $3)
             GROUP BY commune, {{service}}, {{period}}
             HAVING sum(issued + reduced + collected + refunded + outstanding + overpaid + paid_online) <> 0
@@ -49,6 +49,7 @@ internal static class Summary
 
     private static FigureFile File(Epci territory, string? commune, string? from, string? to) => new(
         FigureFile.NameOf("recettes", territory, commune, from, to),
+        ["commune", "service", "period"],
         [
             .. Column.Commune(territory),
             Column.Text(Titles.Service, "service"),

@@ -1,0 +1,173 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Npgsql;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// Figures as they were: from the events that the store had at a time (<c>?asOf=</c>), so as they were shown then, before whatever was
+/// corrected or annulled later; and what changed from then to another time (<c>?comparedWith=</c>).
+/// </summary>
+internal static class PastFigures
+{
+    private const string Now = "now";
+    private const string Expected = "a day YYYY-MM-DD, or a time with its offset as in 2026-11-24T09:30:00Z, expected";
+    private const int RetryAfterSeconds = 5;
+
+    private static readonly TimeZoneInfo s_zone = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
+    private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss'Z'"];
+
+    /// <summary>Answers <c>{"position":N,"asOf":"…","items":[…]}</c>, with <c>comparedWith</c> items of both times and their difference, or the same as CSV.</summary>
+    public static async Task<IResult> AnswerAsync(
+        HttpContext context, string projection, AnswerForm form, FigureFile file, Func<FiguresVersion, string> items, IReadOnlyList<NpgsqlParameter> parameters)
+    {
+        if (form.AsOf is not { } given) return Query.Problem("comparedWith", "goes with asOf");
+        var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
+        if (Check("asOf", given, now, out var time) is { } wrong) return wrong;
+        var other = DateTimeOffset.MaxValue;
+        if (form.ComparedWith is { } with and not Now && Check("comparedWith", with, now, out other) is { } otherWrong) return otherWrong;
+
+        var (past, problem) = await ReadAsync(context, projection, time, items, parameters);
+        if (problem is not null) return problem;
+        var (position, rows) = past;
+        if (form.ComparedWith is not { } second)
+        {
+            HubPosition.Say(context, position);
+            if (!form.IsCsv) return TypedResults.Text($"{{\"position\":{position},\"asOf\":{JsonSerializer.Serialize(given)},\"items\":{rows}}}", "application/json");
+            using var json = JsonDocument.Parse(rows);
+            return await file.WriteAsync(json.RootElement.EnumerateArray(), form.SeparatorCharacter, given, context.RequestAborted);
+        }
+
+        var (compared, unfinished) = second == Now ? (await HubPosition.ReadAsync(context, projection, items, parameters), null) : await ReadAsync(context, projection, other, items, parameters);
+        if (unfinished is not null) return unfinished;
+        HubPosition.Say(context, position);
+        using var before = JsonDocument.Parse(rows);
+        using var after = JsonDocument.Parse(compared.Items);
+        var pairs = Pairs(file.Key, before.RootElement, after.RootElement);
+        if (form.IsCsv) return await file.WriteAsync(pairs, form.SeparatorCharacter, given, second == Now ? Titles.Today : second, context.RequestAborted);
+        var answer = new JsonObject
+        {
+            ["position"] = position,
+            ["asOf"] = given,
+            ["comparedWith"] = new JsonObject { ["asOf"] = second, ["position"] = compared.Position },
+            ["items"] = new JsonArray([.. pairs.Select(pair => Item(file.Key, pair.Before, pair.After))]),
+        };
+        return TypedResults.Text(answer.ToJsonString(JsonSerializerOptions.Web), "application/json");
+    }
+
+    // The answer that says what is wrong with a time; null when nothing is.
+    private static ProblemHttpResult? Check(string parameter, string given, DateTimeOffset now, out DateTimeOffset time)
+    {
+        if (!TryParse(given, out var parsed))
+        {
+            time = default;
+            return Query.Problem(parameter, Expected);
+        }
+
+        time = parsed.Value;
+        return time > now ? Query.Problem(parameter, "a day that has ended, or a time that has passed, expected; leave it out for the figures of now") : null;
+    }
+
+    private static bool TryParse(string text, [NotNullWhen(true)] out DateTimeOffset? time)
+    {
+        time = null;
+        if (DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day))
+        {
+            if (day == DateOnly.MaxValue)
+            {
+                time = DateTimeOffset.MaxValue;
+                return true;
+            }
+
+            // The last moment that PostgreSQL knows before the next day.
+            var midnight = day.AddDays(1).ToDateTime(TimeOnly.MinValue);
+            time = new DateTimeOffset(midnight, s_zone.GetUtcOffset(midnight)).AddMicroseconds(-1);
+            return true;
+        }
+
+        // A plus that was not escaped arrives as a space.
+        if (!DateTimeOffset.TryParseExact(text.Replace(' ', '+'), s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var parsed)) return false;
+        time = parsed;
+        return true;
+    }
+
+    private static async Task<((long Position, string Items) Past, IResult? Problem)> ReadAsync(
+        HttpContext context, string projection, DateTimeOffset time, Func<FiguresVersion, string> items, IReadOnlyList<NpgsqlParameter> parameters)
+    {
+        var (services, cancellation) = (context.RequestServices, context.RequestAborted);
+        var position = await services.GetRequiredService<Positions>().AtAsync(time, cancellation);
+        if (position == 0) return ((0, "[]"), null);
+        var versions = services.GetRequiredService<PastVersions>();
+        for (var again = false; ; again = true)
+        {
+            if (await versions.ReadyAsync(projection, position, cancellation) is { } progress) return (default, Unfinished(context, progress));
+            try
+            {
+                await using var command = services.GetRequiredService<NpgsqlDataSource>().CreateCommand(
+                    $"SELECT coalesce(json_agg(item), '[]')::text FROM ({items(FiguresVersion.At(position))}) AS rows (item)");
+                foreach (var parameter in parameters) command.Parameters.Add(parameter.Clone());
+                return ((position, (string)(await command.ExecuteScalarAsync(cancellation))!), null);
+            }
+            catch (PostgresException e) when (!again && e.SqlState is PostgresErrorCodes.UndefinedTable or PostgresErrorCodes.InvalidSchemaName)
+            {
+                // Dropped in this moment for another one: made again.
+            }
+        }
+    }
+
+    private static ProblemHttpResult Unfinished(HttpContext context, PastProgress progress)
+    {
+        if (progress.Error is { } error)
+        {
+            return TypedResults.Problem(
+                title: "Not to be built", detail: $"The events up to position {progress.Position} cannot be applied: {error}", statusCode: StatusCodes.Status500InternalServerError);
+        }
+
+        context.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+        var percent = Math.Round(100.0 * progress.Through / progress.Position, 1);
+        return TypedResults.Problem(
+            title: "Being built",
+            detail: string.Create(CultureInfo.InvariantCulture, $"The figures of then are being built from {progress.Position} events, {percent} % are done. Ask again in {RetryAfterSeconds} s."),
+            statusCode: StatusCodes.Status503ServiceUnavailable,
+            extensions: new Dictionary<string, object?> { ["position"] = progress.Through, ["target"] = progress.Position, ["percent"] = percent });
+    }
+
+    // The items of both times, by their keys and in the order of these.
+    private static List<(JsonElement? Before, JsonElement? After)> Pairs(IReadOnlyList<string> key, JsonElement before, JsonElement after)
+    {
+        var (first, second) = (ByKey(before), ByKey(after));
+        return [.. first.Keys.Union(second.Keys).Order(StringComparer.Ordinal).Select(item =>
+            (first.TryGetValue(item, out var was) ? was : (JsonElement?)null, second.TryGetValue(item, out var now) ? now : (JsonElement?)null))];
+        Dictionary<string, JsonElement> ByKey(JsonElement items) => items.EnumerateArray().ToDictionary(item => string.Join('\0', key.Select(member => item.GetProperty(member).ToString())));
+    }
+
+    private static JsonObject Item(IReadOnlyList<string> key, JsonElement? before, JsonElement? after)
+    {
+        var item = new JsonObject();
+        foreach (var member in key) item[member] = JsonNode.Parse((before ?? after)!.Value.GetProperty(member).GetRawText());
+        item["asOf"] = Rest(before);
+        item["comparedWith"] = Rest(after);
+        var difference = new JsonObject();
+        foreach (var member in (after ?? before)!.Value.EnumerateObject().Where(member => !key.Contains(member.Name)))
+        {
+            var (was, now) = (Number(before, member.Name), Number(after, member.Name));
+            if (was is not null && now is not null) difference[member.Name] = now - was;
+        }
+
+        item["difference"] = difference;
+        return item;
+
+        JsonObject? Rest(JsonElement? whole) => whole is not { } element ? null : new JsonObject(
+            element.EnumerateObject().Where(member => !key.Contains(member.Name)).Select(member => KeyValuePair.Create(member.Name, JsonNode.Parse(member.Value.GetRawText()))));
+
+        // What was not there counts 0; what is no number has no difference.
+        long? Number(JsonElement? side, string member)
+        {
+            if (side is { } there) return there.GetProperty(member) is { ValueKind: JsonValueKind.Number } number ? number.GetInt64() : null;
+            return (before ?? after)!.Value.GetProperty(member).ValueKind == JsonValueKind.Number ? 0 : null;
+        }
+    }
+}

@@ -1,0 +1,271 @@
+using Npgsql;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// The figures as they were at a position of the store: the projection, applied up to there into tables of its own. They are built when
+/// somebody asks for them, one at a time in all of the hub, on whichever node was asked, and without any effect on the figures in
+/// service. Whoever asks for the same position meanwhile waits for the same. A few are kept for a while, so that another question about
+/// the same day is answered at once.
+/// </summary>
+internal sealed partial class PastVersions(
+    NpgsqlDataSource database, StoreSchema schema, IEnumerable<ConsolidatedProjection> projections, TimeProvider clock, ILogger<PastVersions> logger) : BackgroundService
+{
+    /// <summary>Versions that are kept at most, those used last.</summary>
+    public const int MostKept = 6;
+
+    private const int LockKey = 1_870_246;
+    private const int PageSize = 10_000;
+
+    // Wanted and not built yet: more have to come again.
+    private const int MostWanted = 4;
+    private static readonly TimeSpan s_kept = TimeSpan.FromHours(1);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_betweenLooks = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_afterFailure = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_betweenTidying = TimeSpan.FromMinutes(1);
+
+    private readonly Lock _turn = new();
+    private readonly CancellationTokenSource _stopped = new();
+    private Task _building = Task.CompletedTask;
+
+    public static Table Schema()
+    {
+        var table = new Table("replay.past");
+        table.AddColumn("projection", "text").AsPrimaryKey();
+        table.AddColumn("position", "bigint").AsPrimaryKey();
+        table.AddColumn("build", "text").NotNull();
+        table.AddColumn("ready", "boolean").NotNull();
+        table.AddColumn("error", "text");
+        table.AddColumn("asked_at", "timestamptz").NotNull();
+        table.AddColumn("used_at", "timestamptz").NotNull();
+        return table;
+    }
+
+    /// <summary>
+    /// Waits until the version at a position is there, building it if need be, for some seconds. Null once it is; else how far it is, or
+    /// why it cannot be built.
+    /// </summary>
+    public async Task<PastProgress?> ReadyAsync(string projection, long position, CancellationToken cancellation)
+    {
+        var since = clock.GetTimestamp();
+        while (true)
+        {
+            if (await LookAsync(projection, position, cancellation) is { } found)
+            {
+                if (found.Ready) return null;
+                if (found.Error is not null) return new(found.Through, position, found.Error);
+                StartBuilding();
+                if (clock.GetElapsedTime(since) >= s_patience) return new(found.Through, position, null);
+            }
+            else if (!await WantAsync(projection, position, cancellation))
+            {
+                StartBuilding();
+                if (clock.GetElapsedTime(since) >= s_patience) return new(0, position, null);
+            }
+
+            await Task.Delay(s_betweenLooks, cancellation);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stopped.CancelAsync();
+        await _building.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await base.StopAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        _stopped.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Drops what is kept no longer, now and then. What a node left unbuilt is gone on with when somebody asks for it.</summary>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await schema.Applied.WaitAsync(stoppingToken);
+            using var timer = new PeriodicTimer(s_betweenTidying, clock);
+            do StartBuilding();
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private async Task<(bool Ready, string? Error, long Through)?> LookAsync(string projection, long position, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("""
+            UPDATE replay.past p SET used_at = now() WHERE projection = $1 AND position = $2 AND build = $3
+            RETURNING ready, error, coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $4), 0)
+            """);
+        command.Parameters.Add(new() { Value = projection });
+        command.Parameters.Add(new() { Value = position });
+        command.Parameters.Add(new() { Value = Rebuilder.Build });
+        command.Parameters.Add(new() { Value = FiguresVersion.At(position).Shard(projection) });
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        if (!await reader.ReadAsync(cancellation)) return null;
+        return (reader.GetBoolean(0), reader.IsDBNull(1) ? null : reader.GetString(1), reader.GetInt64(2));
+    }
+
+    // What another build of the hub made or could not make is made anew: it may have counted otherwise.
+    private async Task<bool> WantAsync(string projection, long position, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("""
+            INSERT INTO replay.past AS p (projection, position, build, ready, asked_at, used_at)
+            SELECT $1, $2, $3, false, now(), now() WHERE (SELECT count(*) FROM replay.past WHERE NOT ready AND error IS NULL) < $4
+            ON CONFLICT (projection, position) DO UPDATE SET build = excluded.build, ready = false, error = NULL, asked_at = now(), used_at = now() WHERE p.build <> excluded.build
+            """);
+        command.Parameters.Add(new() { Value = projection });
+        command.Parameters.Add(new() { Value = position });
+        command.Parameters.Add(new() { Value = Rebuilder.Build });
+        command.Parameters.Add(new() { Value = (long)MostWanted });
+        return await command.ExecuteNonQueryAsync(cancellation) == 1;
+    }
+
+    private void StartBuilding()
+    {
+        lock (_turn)
+        {
+            if (_building.IsCompleted && !_stopped.IsCancellationRequested) _building = Task.Run(() => BuildAsync(_stopped.Token));
+        }
+    }
+
+    private async Task BuildAsync(CancellationToken stopping)
+    {
+        try
+        {
+            await using var session = await database.OpenConnectionAsync(stopping);
+            await using (var turn = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session))
+            {
+                // Another node is at it, and takes what is wanted there too.
+                if (!(bool)(await turn.ExecuteScalarAsync(stopping))!) return;
+            }
+
+            try
+            {
+                // What is set ends when the connection is taken from its pool again.
+                await ExecuteAsync(session, $"SET synchronous_commit = off; {Projector.ByKey}", stopping);
+                await TidyAsync(session, stopping);
+                while (await NextAsync(session, stopping) is var (projection, position))
+                {
+                    await BuildAsync(session, projection, position, stopping);
+                    await TidyAsync(session, stopping);
+                }
+            }
+            finally
+            {
+                if (session.FullState == System.Data.ConnectionState.Open) await ExecuteAsync(session, $"SELECT pg_advisory_unlock({LockKey})", CancellationToken.None);
+            }
+        }
+        catch (Exception e) when (e is not OperationCanceledException || !stopping.IsCancellationRequested)
+        {
+            // Tried again while somebody asks for it, not at once.
+            LogNotBuilt(e.Message);
+            await Task.Delay(s_afterFailure, clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task<(ConsolidatedProjection Projection, long Position)?> NextAsync(NpgsqlConnection session, CancellationToken stopping)
+    {
+        await using var command = new NpgsqlCommand("SELECT projection, position FROM replay.past WHERE NOT ready AND error IS NULL AND build = $1 ORDER BY asked_at LIMIT 1", session);
+        command.Parameters.Add(new() { Value = Rebuilder.Build });
+        await using var reader = await command.ExecuteReaderAsync(stopping);
+        return await reader.ReadAsync(stopping) ? (projections.Single(one => one.Name == reader.GetString(0)), reader.GetInt64(1)) : null;
+    }
+
+    private static async Task BuildAsync(NpgsqlConnection session, ConsolidatedProjection projection, long position, CancellationToken stopping)
+    {
+        var version = FiguresVersion.At(position);
+        // From the beginning: what is there may be of another build.
+        await using (var transaction = await session.BeginTransactionAsync(stopping))
+        {
+            await projection.MakeAsync(session, version, stopping);
+            await transaction.CommitAsync(stopping);
+        }
+
+        string? error = null;
+        try
+        {
+            for (var through = 0L; through < position;)
+            {
+                through = Math.Min(position, through + PageSize);
+                await projection.AdvanceAsync(session, new(version, through), PageSize, stopping);
+            }
+
+            await ExecuteAsync(session, string.Concat(projection.Tables.Select(table => $"ANALYZE {version.Of(table.Name)};")), stopping);
+        }
+        catch (Exception e) when (!stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
+        {
+            error = $"{e.Message} ({e.GetType().Name})";
+        }
+
+        await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $3, error = $4, used_at = now() WHERE projection = $1 AND position = $2", session);
+        done.Parameters.Add(new() { Value = projection.Name });
+        done.Parameters.Add(new() { Value = position });
+        done.Parameters.Add(new() { Value = error is null });
+        done.Parameters.Add(Query.Text(error));
+        await done.ExecuteNonQueryAsync(stopping);
+    }
+
+    // Those of other builds go too, and what could not be built: it is tried again when it is asked for.
+    private async Task TidyAsync(NpgsqlConnection session, CancellationToken stopping)
+    {
+        var old = new List<(string Projection, long Position)>();
+        await using (var command = new NpgsqlCommand("""
+            SELECT projection, position FROM (SELECT *, row_number() OVER (PARTITION BY ready ORDER BY used_at DESC) AS n FROM replay.past) p
+            WHERE (ready AND n > $1) OR used_at < now() - $2 OR build <> $3 OR (error IS NOT NULL AND asked_at < now() - interval '10 s')
+            """, session))
+        {
+            command.Parameters.Add(new() { Value = (long)MostKept });
+            command.Parameters.Add(new() { Value = s_kept });
+            command.Parameters.Add(new() { Value = Rebuilder.Build });
+            await using var reader = await command.ExecuteReaderAsync(stopping);
+            while (await reader.ReadAsync(stopping)) old.Add((reader.GetString(0), reader.GetInt64(1)));
+        }
+
+        foreach (var (name, position) in old)
+        {
+            try
+            {
+                await using var transaction = await session.BeginTransactionAsync(stopping);
+                await ExecuteAsync(session, "SET LOCAL lock_timeout = '1s'", stopping);
+                await using (var forget = new NpgsqlCommand("DELETE FROM replay.past WHERE projection = $1 AND position = $2", session))
+                {
+                    forget.Parameters.Add(new() { Value = name });
+                    forget.Parameters.Add(new() { Value = position });
+                    await forget.ExecuteNonQueryAsync(stopping);
+                }
+
+                if (projections.FirstOrDefault(one => one.Name == name) is { } projection) await projection.DropAsync(session, FiguresVersion.At(position), stopping);
+                await transaction.CommitAsync(stopping);
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+            {
+                // Whoever still reads it keeps it until a later look.
+            }
+        }
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection session, string sql, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand(sql, session);
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Figures of a past day could not be built for now; what is in service is not touched. {Reason}")]
+    private partial void LogNotBuilt(string reason);
+}
+
+/// <summary>How far a version of a past position is.</summary>
+/// <param name="Through">Every event up to here is in it.</param>
+/// <param name="Position">Where it is to end.</param>
+/// <param name="Error">Why it cannot be built; null while it is.</param>
+internal sealed record PastProgress(long Through, long Position, string? Error);
