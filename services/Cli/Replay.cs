@@ -16,7 +16,7 @@ internal static class Replay
 
     private sealed record All(IReadOnlyList<Shown> Items);
 
-    private sealed record Counted(string Subscription, long Events);
+    private sealed record Counted(string Subscription, long Events, bool OrMore);
 
     private sealed record AskedJournal(string Commune, Guid Journal, long From);
 
@@ -66,7 +66,7 @@ internal static class Replay
             {
                 var counted = await web.PostAsync<Counted>(hub, $"{Path}?dryRun=true", () => JsonContent.Create(asked), cancellation);
                 if (parsed.GetValue(common.Json)) terminal.WriteJson(counted);
-                else terminal.Write($"{counted.Subscription} would be given {counted.Events:N0} events again.");
+                else terminal.Write($"{counted.Subscription} would be given {counted.Events:N0} events{(counted.OrMore ? " or more" : "")} again.");
                 return Interco.Succeeded;
             }
 

@@ -32,7 +32,7 @@ public class ReplayTests
             app.MapPost("/api/v1/admin/replays", async (HttpRequest request) =>
             {
                 asked.Add((await JsonSerializer.DeserializeAsync<JsonElement>(request.Body)).GetRawText());
-                return request.QueryString.HasValue ? Results.Ok(new { subscription = "canteen", events = 1200 }) : Results.Ok(Shown("running", 0));
+                return request.QueryString.HasValue ? Results.Ok(new { subscription = "canteen", events = 1200, orMore = false }) : Results.Ok(Shown("running", 0));
             });
             app.MapGet("/api/v1/admin/replays/{id}", (string id) => Shown(++polls < 3 ? "running" : "completed", 400 * polls));
         });

@@ -113,6 +113,9 @@ internal sealed class FeedAccess(Reader reader, string named, FeedFilter filter,
                 throw Error(StatusCode.PermissionDenied, $"filter.facts: agreement {agreement.Id} does not allow {fact.Field}. {WhatToDo}");
         }
 
+        // Of a type of which a fact is withheld nothing is even looked for: where a page ends would tell what it is.
+        if (filter.Facts.Length > 0) types = [.. types.Where(type => filter.Facts.All(fact => agreement.AllowsField(type, fact.Field)))];
+
         return new(types.Length == Catalogue.All.Count ? null : types, AskedCommunes() ?? communes?.ToArray(), agreement);
     }
 

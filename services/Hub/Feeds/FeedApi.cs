@@ -91,7 +91,7 @@ internal static class FeedApi
             var resumes = streams && lastEventId is { Length: > 0 };
             var after = resumes ? await feed.BeginAsync(lastEventId!, null, false, context.RequestAborted)
                 : await feed.BeginAsync(query.After ?? "", query.Time(), query.FromNow, context.RequestAborted);
-            return streams ? Stream(context, feed, access, after) : await PageAsync(context, feed, access, after, limit);
+            return streams ? Stream(context, feed, access, after, query.FromNow && !resumes) : await PageAsync(context, feed, access, after, limit);
         }
         catch (RpcException e)
         {
@@ -135,18 +135,18 @@ internal static class FeedApi
         }), "application/json");
     }
 
-    private static ServerSentEventsResult<string> Stream(HttpContext context, FeedStreams feed, FeedAccess access, Place after)
+    private static ServerSentEventsResult<string> Stream(HttpContext context, FeedStreams feed, FeedAccess access, Place after, bool fromNow)
     {
         context.Response.RegisterForDispose(feed.Open(access));
         // A proxy that gathers an answer before it passes it on would hold the stream back.
         context.Response.Headers["X-Accel-Buffering"] = "no";
-        return TypedResults.ServerSentEvents(ItemsAsync(context, feed, access, after, context.RequestAborted));
+        return TypedResults.ServerSentEvents(ItemsAsync(context, feed, access, after, fromNow, context.RequestAborted));
     }
 
     private static async IAsyncEnumerable<SseItem<string>> ItemsAsync(
-        HttpContext context, FeedStreams feed, FeedAccess access, Place after, [EnumeratorCancellation] CancellationToken cancellation)
+        HttpContext context, FeedStreams feed, FeedAccess access, Place after, bool fromNow, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        await using var messages = feed.MessagesAsync(after, access, context, cancellation).GetAsyncEnumerator(cancellation);
+        await using var messages = feed.MessagesAsync(after, fromNow, access, context, cancellation).GetAsyncEnumerator(cancellation);
         while (true)
         {
             SseItem<string>? item;

@@ -40,6 +40,9 @@ internal sealed record FeedFilter(string[] Types, string[] Communes, string[] Su
     /// <exception cref="RpcException">It is not.</exception>
     public FeedFilter Checked()
     {
+        // JSON can say null where a text is meant.
+        if (((string?[])[.. Types, .. Communes, .. Subjects]).Contains(null) || Facts.Any(fact => fact is not { Field: not null, Values: not null } || ((string?[])fact.Values).Contains(null)))
+            throw Wrong("types, communes, subjects, facts", "texts expected, and facts with field and values");
         if (!Types.All(type => TypePattern.TryParse(type, out _))) throw Wrong("types", $"{TypePattern.Form}");
         if (!Communes.All(commune => CommuneCode.TryParse(commune, out _))) throw Wrong("communes", "INSEE commune codes expected");
         if (!Subjects.All(subject => subject is { Length: > 0 and <= LongestValue } && Query.IsText(subject))) throw Wrong("subjects", "subjects expected, or their beginnings with '*' behind");

@@ -33,7 +33,7 @@ internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
         using var stream = feed.Open(access);
         try
         {
-            await foreach (var message in feed.MessagesAsync(after, access, context.GetHttpContext(), context.CancellationToken))
+            await foreach (var message in feed.MessagesAsync(after, request.FromNow, access, context.GetHttpContext(), context.CancellationToken))
                 await responseStream.WriteAsync(message, context.CancellationToken);
         }
         catch (OperationCanceledException) when (context.CancellationToken.IsCancellationRequested)

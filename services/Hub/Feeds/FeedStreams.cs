@@ -68,14 +68,25 @@ internal sealed class FeedStreams(
     }
 
     /// <summary>Everything behind a place, then what is new as it comes, until the caller may no longer have it.</summary>
+    /// <param name="after">The place.</param>
+    /// <param name="fromNow">Whether that is where the store ended when the caller came: it is caught up there.</param>
+    /// <param name="access">The caller.</param>
+    /// <param name="connection">The call, which is broken off when it does not end by itself.</param>
+    /// <param name="cancellation">The caller goes away.</param>
     /// <exception cref="RpcException">The caller may no longer.</exception>
     /// <exception cref="OperationCanceledException">The caller went away.</exception>
-    public async IAsyncEnumerable<SubscribeResponse> MessagesAsync(Place after, FeedAccess access, HttpContext connection, [EnumeratorCancellation] CancellationToken cancellation)
+    public async IAsyncEnumerable<SubscribeResponse> MessagesAsync(Place after, bool fromNow, FeedAccess access, HttpContext connection, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await using var watch = new Watch(access, connection);
         var cursors = await pages.CursorsAsync(cancellation);
         bool? caughtUp = null;
         var (said, told) = (time.GetTimestamp(), after);
+        if (fromNow)
+        {
+            yield return new() { CaughtUp = new() { Cursor = cursors.Of(after) } };
+            caughtUp = true;
+        }
+
         while (true)
         {
             var moved = positions.Moved;

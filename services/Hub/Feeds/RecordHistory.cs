@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.Text.Json;
 using Grpc.Core;
 using Intercommunalite.Contracts;
+using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
@@ -20,6 +21,7 @@ namespace Intercommunalite.Hub.Feeds;
 internal static class RecordHistory
 {
     private const int DefaultLimit = 100;
+    private const int MostEvents = 10_000;
 
     /// <summary>What the store knows of an event besides what every reader gets.</summary>
     /// <param name="Journal">The journal by which it came.</param>
@@ -37,7 +39,7 @@ internal static class RecordHistory
             .WithName("RecordHistory").WithSummary("A record's events in their order: who said what, when, and what it changed")
             .WithDescription("""
                 Each item is {"event": a CloudEvent, "changes": [{"field","before","after"}], "journal", "number", "personal": "held" | "gone" | null}: what
-                differs from what was last said of the record, of the fields that the reader may see; by which journal it came and its number there.
+                differs from what was last said of the record, of the fields that the reader may see; by which journal it came and its number there; personal is told to those who may have personal data.
                 The source of the event says whose software it was. next is the after of the next page, null at the end.
                 """);
     }
@@ -98,13 +100,20 @@ internal static class RecordHistory
             await access.NowAsync(context.RequestAborted);
             var known = await KnownAsync(database, $"{commune}/{domain}/{subject}", context.RequestAborted);
             var from = await pages.PlaceAsync(after ?? "", context.RequestAborted);
-            // From the beginning, since what an event changed is known from those before it.
-            FeedPage page;
-            do page = await pages.AtAsync([.. known.Keys], access, context.RequestAborted);
-            while (page.IsStale(access));
-            var items = Changes(page.Events).Where(item => item.Read.Place.Position > from.Position).ToList();
+            if (known.Count > MostEvents)
+                return TypedResults.Problem(
+                    title: "Too many events", detail: $"This record has more than {MostEvents} events, which no record of a commune has: its subject stands for many. Read them by the feed.",
+                    statusCode: StatusCodes.Status422UnprocessableEntity);
+            // From the beginning, since what an event changed is known from those before it; of persons, what is in this answer alone.
+            var all = await pages.AtAsync([.. known.Keys], access, context.RequestAborted, withPersonal: false);
+            var items = Changes(all.Events).Where(item => item.Read.Place.Position > from.Position).Take(limit + 1).ToList();
             if (items.Count == 0 && from.Position == 0)
                 return TypedResults.Problem(title: "No such record", detail: $"There is no record {domain}/{subject} of commune {commune} that you may see.", statusCode: StatusCodes.Status404NotFound);
+            FeedPage page;
+            do page = await pages.AtAsync([.. items.Take(limit).Select(item => item.Read.Place.Position)], access, context.RequestAborted);
+            while (page.IsStale(access));
+            var sent = page.Events.ToDictionary(read => read.Place.Position, read => read.Message);
+            var agreed = (await access.NowAsync(context.RequestAborted)).Agreement;
             return TypedResults.Text(FeedApi.Json(json =>
             {
                 json.WriteStartObject();
@@ -112,7 +121,14 @@ internal static class RecordHistory
                 json.WriteString("domain", domain);
                 json.WriteString("subject", subject);
                 json.WriteStartArray("items");
-                foreach (var (read, changes) in items.Take(limit)) Write(json, read, changes, known[read.Place.Position]);
+                foreach (var (read, changes) in items.Take(limit))
+                {
+                    if (!sent.TryGetValue(read.Place.Position, out var message)) continue;
+                    // Whether somebody's data is still held is told to those who may have it, and to whoever runs the hub.
+                    var tells = agreed is null ? caller.Is(Roles.Administrator) : agreed.AllowsPersonalData(message.Type);
+                    Write(json, message, changes, known[read.Place.Position], tells);
+                }
+
                 json.WriteEndArray();
                 json.WriteString("next", items.Count > limit ? items[limit - 1].Read.Message.Cursor : null);
                 json.WriteEndObject();
@@ -131,7 +147,7 @@ internal static class RecordHistory
         await using var command = database.CreateCommand($"""
             SELECT e.seq_id, e.headers ->> '{EventHeaders.Journal}', (e.headers ->> '{EventHeaders.Position}')::bigint,
                 CASE WHEN (e.headers ->> '{EventHeaders.Personal}')::boolean THEN CASE WHEN EXISTS (SELECT FROM privacy.personal_data p WHERE p.event_id = e.id) THEN 'held' ELSE 'gone' END END
-            FROM hub.mt_events e WHERE e.stream_id = $1
+            FROM hub.mt_events e WHERE e.stream_id = $1 LIMIT {MostEvents + 1}
             """);
         command.Parameters.Add(new() { Value = stream });
         await using var reader = await command.ExecuteReaderAsync(cancellation);
@@ -159,11 +175,11 @@ internal static class RecordHistory
         }
     }
 
-    private static void Write(Utf8JsonWriter json, FeedEvent read, List<(string Field, string? Before, string After)> changes, Known known)
+    private static void Write(Utf8JsonWriter json, Event message, List<(string Field, string? Before, string After)> changes, Known known, bool tellsOfPersonal)
     {
         json.WriteStartObject();
         json.WritePropertyName("event");
-        EventJson.Write(json, read.Message);
+        EventJson.Write(json, message);
         json.WriteStartArray("changes");
         foreach (var (field, before, after) in changes)
         {
@@ -179,7 +195,7 @@ internal static class RecordHistory
         json.WriteEndArray();
         json.WriteString("journal", known.Journal);
         json.WriteNumber("number", known.Number);
-        json.WriteString("personal", known.Personal);
+        json.WriteString("personal", tellsOfPersonal ? known.Personal : null);
         json.WriteEndObject();
     }
 }

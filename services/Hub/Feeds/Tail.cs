@@ -38,18 +38,26 @@ internal sealed class Tail(NpgsqlDataSource database, FeedOptions options) : IDi
             if (_window is { } known && known.Through >= high) return known;
             // Where it goes on, or anew where it would have to read too much to go on.
             var before = _window is { } last && high - last.Through <= options.TailEvents ? last : new Window(high - options.TailEvents, []);
-            var rows = new List<StoredRow>(before.Rows);
+            var (rows, after, characters) = (new Queue<StoredRow>(before.Rows), before.After, before.Rows.Sum(row => row.Size));
             await using var command = database.CreateCommand($"SELECT {StoredRow.Columns} FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2 ORDER BY seq_id");
             command.Parameters.Add(new() { Value = before.Through });
             command.Parameters.Add(new() { Value = high });
             await using (var reader = await command.ExecuteReaderAsync(cancellation))
             {
-                while (await reader.ReadAsync(cancellation)) rows.Add(StoredRow.Of(reader, cursors));
+                while (await reader.ReadAsync(cancellation))
+                {
+                    var row = StoredRow.Of(reader, cursors);
+                    rows.Enqueue(row);
+                    characters += row.Size;
+                    while (rows.Count > options.TailEvents || characters > MostCharacters)
+                    {
+                        var oldest = rows.Dequeue();
+                        (after, characters) = (oldest.Place.Position, characters - oldest.Size);
+                    }
+                }
             }
 
-            var (first, characters) = (rows.Count, 0);
-            while (first > 0 && rows.Count - first < options.TailEvents && (characters += rows[first - 1].Size) <= MostCharacters) first--;
-            var window = new Window(first == 0 ? before.After : rows[first - 1].Place.Position, [.. rows[first..]]);
+            var window = new Window(after, [.. rows]);
             Volatile.Write(ref _window, window);
             return window;
         }

@@ -50,7 +50,13 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     public async Task<IReadOnlyList<JournalStatus>> AskAgainAsync(string? commune, CancellationToken cancellation)
     {
         var asked = (await journals.AllAsync(cancellation)).Where(journal => !journal.Superseded && (commune is null || journal.Commune == commune)).ToList();
-        foreach (var journal in asked) Answer(new(journal.Commune, journal.Journal, journal.ReceivedThrough, Resend: true, journal.LastEventId));
+        foreach (var journal in asked)
+        {
+            var receipt = new JournalReceipt(journal.Commune, journal.Journal, journal.ReceivedThrough, Resend: true, journal.LastEventId);
+            // What is to be said already may be newer than what was just read.
+            _unsaid.AddOrUpdate((journal.Commune, journal.Journal), receipt, (_, unsaid) => unsaid.ReceivedThrough > receipt.ReceivedThrough ? unsaid with { Resend = true } : receipt);
+        }
+
         return asked;
     }
 
@@ -174,8 +180,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, unsaid) => Receiver.Merge(unsaid, receipt));
     }
 
-    // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it; it is said with the next ones, unless
-    // there is a newer one by then.
+    // A receipt that does not arrive is no harm: the connector asks again. So nothing waits for it; it is said with the next ones.
     private async Task SendAsync(JournalReceipt receipt)
     {
         try
@@ -187,7 +192,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         catch (Exception e)
         {
             LogReceiptLost(receipt.Commune, e.Message);
-            _unsaid.TryAdd((receipt.Commune, receipt.Journal), receipt);
+            _unsaid.AddOrUpdate((receipt.Commune, receipt.Journal), receipt, (_, newer) => Receiver.Merge(receipt, newer));
         }
     }
 

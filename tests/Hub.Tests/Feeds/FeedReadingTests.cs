@@ -80,6 +80,11 @@ public sealed class FeedReadingTests : IAsyncLifetime
         await RefusedAsync(StatusCode.PermissionDenied, "actNumber", new() { Types_ = { Births }, Facts = { Fact("actNumber", "1") } }, token);
         // Of deaths it may be asked for: of births, which have it, too, none comes.
         await GetsByTokenAsync(token, new() { Facts = { Fact("actNumber", "1") } }, "death-1");
+        // Nor does a page end where one has it, whether the events are in memory or not.
+        await using var stream = new HeldStream(_server, "partner", new FeedOptions { TailEvents = 0, PositionsPerPage = 1 }, new() { Facts = { Fact("actNumber", "1") } });
+        var first = (await stream.NextAsync()).Checkpoint.Cursor;
+        await using var other = new HeldStream(_server, "partner", new FeedOptions { TailEvents = 0, PositionsPerPage = 1 }, new() { Facts = { Fact("actNumber", "2") } });
+        Assert.Equal(first, (await other.NextAsync()).Checkpoint.Cursor);
     }
 
     [Fact]

@@ -68,10 +68,15 @@ public sealed class RecordHistoryTests : IAsyncLifetime
         Assert.Equal(HttpStatusCode.Forbidden, (await _server.AskAsync(HttpMethod.Get, Record, token)).Status);
         await _server.ActivateAsync("some", Terms([new(Births, ["date"], ["child.lastName"]), new("fr.intercommunalite.civil-records.act-corrected.v1", ["date"])]) with { Title = "some", Partner = new("Partner", ["partner"]), Communes = ["35085"] });
 
+        // Of what is not in the answer nothing is noted as sent.
+        await ItemsAsync($"{Record}?after={(await _server.AskAsync(HttpMethod.Get, $"{Record}?limit=1", _administrator)).Body.GetProperty("next")}", token);
+        Assert.Equal(["0"], await _hub.RowsAsync("SELECT count(*) FROM privacy.disclosure WHERE recipient = 'partner'"));
+
         var items = await ItemsAsync(Record, token);
 
         Assert.Equal(["""{"date":"2026-11-01","personal":{"child":{"lastName":"MARQUEUR-NOM"}}}""", """{"date":"2026-11-02"}"""], items.Select(item => item.GetProperty("event").GetProperty("data").GetRawText()));
         Assert.Equal("date \"2026-11-01\" → \"2026-11-02\"", Changes(items[1]));
+        Assert.Equal(["held", null], items.Select(item => item.GetProperty("personal").GetString()));
         Assert.Equal(["1"], await _hub.RowsAsync("SELECT count(*) FROM privacy.disclosure WHERE recipient = 'partner'"));
         var withheld = await _server.AskAsync(HttpMethod.Get, "/api/v1/records/35085/civil-records/birth/2026/10", token);
         var none = await _server.AskAsync(HttpMethod.Get, "/api/v1/records/35085/civil-records/birth/2026/11", token);
@@ -87,7 +92,9 @@ public sealed class RecordHistoryTests : IAsyncLifetime
         using var epci = await GetAsync("35085", Roles.EpciAgent);
 
         Assert.Equal((HttpStatusCode.OK, HttpStatusCode.Forbidden, HttpStatusCode.Forbidden), (own.StatusCode, other.StatusCode, epci.StatusCode));
-        Assert.DoesNotContain("MARQUEUR", await own.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        var shown = await own.Content.ReadAsStringAsync();
+        Assert.DoesNotContain("MARQUEUR", shown, StringComparison.Ordinal);
+        Assert.DoesNotContain("held", shown, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -155,7 +155,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
                 SELECT DISTINCT ON (replay, stream) replay, position, due_at, holder, failed_at FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL ORDER BY replay, stream, position),
             next AS (
                 SELECT replay, position FROM first WHERE holder IS NULL AND due_at <= clock_timestamp() AND EXISTS (SELECT FROM feeds.subscription WHERE name = $1 AND state = 'active')
-                ORDER BY CASE WHEN $4 AND failed_at IS NOT NULL THEN 1 ELSE 0 END, position, replay LIMIT $3)
+                ORDER BY CASE WHEN $4 AND failed_at IS NOT NULL THEN 1 ELSE 0 END, replay <> '', position, replay LIMIT $3)
             UPDATE feeds.delivery d
             SET holder = $2, held_until = clock_timestamp() + s.ack_timeout * interval '1 s', attempts = attempts + 1, first_given_at = coalesce(first_given_at, clock_timestamp())
             FROM next, feeds.subscription s WHERE d.subscription = $1 AND s.name = $1 AND d.replay = next.replay AND d.position = next.position

@@ -16,7 +16,7 @@ internal sealed class Replays(NpgsqlDataSource database, FeedPages pages, Subscr
     /// <param name="subscription">The subscription.</param>
     /// <param name="access">What may be read.</param>
     /// <param name="cancellation">Gives up; what has been put there stays.</param>
-    /// <returns>Whether there is something new to be claimed, and after how long there may be more; null when none is running.</returns>
+    /// <returns>Whether there is something new to be claimed, and after how long there may be more; null when none is running, or those that are wait for room.</returns>
     public async Task<(bool Found, TimeSpan? Next)> AdvanceAsync(string subscription, FeedAccess access, CancellationToken cancellation)
     {
         var (found, next) = (false, (TimeSpan?)null);
@@ -28,6 +28,8 @@ internal sealed class Replays(NpgsqlDataSource database, FeedPages pages, Subscr
                 continue;
             }
 
+            // Whoever acknowledges some makes room, and is told of more.
+            if (replay.Waiting >= options.Window) continue;
             var pause = TimeSpan.FromSeconds(1.0 / replay.Rate) - replay.SinceFound;
             var most = (int)Math.Min(replay.Rate * (replay.SinceFound < s_atOnce ? replay.SinceFound : s_atOnce).TotalSeconds, options.Window - replay.Waiting);
             if (most >= 1) found |= await FindAsync(replay, most, access, cancellation);

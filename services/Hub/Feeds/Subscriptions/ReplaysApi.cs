@@ -17,11 +17,12 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 
 /// <summary><c>admin/replays</c>: administrators have a subscription given events again, see how far that is, and cancel it.</summary>
 internal sealed class ReplaysApi(
-    NpgsqlDataSource database, Deliveries deliveries, Positions positions, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, TerritoryClock clock, TimeProvider time)
+    NpgsqlDataSource database, Deliveries deliveries, FeedPages pages, Positions positions, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, TerritoryClock clock, TimeProvider time)
 {
     private const int MostRate = 10_000;
     private const int UsualRate = 100;
     private const int MostItems = 1_000;
+    private const int MostCounted = 100_000;
 
     public static void Map(RouteGroupBuilder api)
     {
@@ -73,8 +74,10 @@ internal sealed class ReplaysApi(
             var after = from is { } begin ? await positions.BeforeAsync(begin, context.RequestAborted) : 0;
             // What it has not had yet comes by itself.
             var through = Math.Min(to is { } end ? await positions.AtAsync(end, context.RequestAborted) : long.MaxValue, subscription.Fetched);
+            // Where there is an event: between them are positions that were never given.
+            through = (await pages.LastAsync(through, context.RequestAborted)).Position;
             var events = await CountAsync(subscription.Filter, allowed, selection, after, through, context.RequestAborted);
-            if (dryRun) return Json(new { subscription = subscription.Name, events });
+            if (dryRun) return Json(new { subscription = subscription.Name, events, orMore = events == MostCounted });
             if (events == 0) return Body.Unprocessable("from, to, types, communes, record", "none of what the subscription has been given falls under these");
             var made = new Replay(
                 $"replay-{RandomNumberGenerator.GetHexString(10, lowercase: true)}", subscription.Name, selection, after, Math.Max(after, through), after, asked.Rate ?? UsualRate, 0, 0, 0, Replay.Running,
@@ -82,6 +85,8 @@ internal sealed class ReplaysApi(
             await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
             await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
             {
+                // It may have been deleted meanwhile.
+                if (!await HoldAsync(connection, subscription.Name, context.RequestAborted)) return SubscriptionsApi.Unknown();
                 await made.AddAsync(connection, context.RequestAborted);
                 await audit.AppendAsync(
                     connection, new(made.AskedBy, "replays.begun", made.Id, made.Reason, new JsonObject
@@ -93,7 +98,7 @@ internal sealed class ReplaysApi(
                         ["types"] = asked.Types is null ? null : new JsonArray([.. asked.Types.Select(type => (JsonNode)type)]),
                         ["communes"] = asked.Communes is null ? null : new JsonArray([.. asked.Communes.Select(commune => (JsonNode)commune)]),
                         ["record"] = asked.Record,
-                        ["events"] = events,
+                        ["events"] = events == MostCounted ? null : events,
                     }), context.RequestAborted);
                 await transaction.CommitAsync(context.RequestAborted);
             }
@@ -114,8 +119,7 @@ internal sealed class ReplaysApi(
         await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
         await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
         {
-            await using (var held = new NpgsqlCommand("SELECT FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = replay.Subscription } } })
-                await held.ExecuteNonQueryAsync(context.RequestAborted);
+            await HoldAsync(connection, replay.Subscription, context.RequestAborted);
             if (!await replay.CancelAsync(connection, context.RequestAborted))
                 return TypedResults.Problem(title: "Ended already", detail: $"This replay is {replay.State}.", statusCode: StatusCodes.Status409Conflict);
             await audit.AppendAsync(connection, new(Caller.Of(context.User).Id, "replays.cancelled", id, Details: new JsonObject { ["subscription"] = replay.Subscription }), context.RequestAborted);
@@ -125,7 +129,13 @@ internal sealed class ReplaysApi(
         return await ShowAsync(id, context);
     }
 
-    // Of what is withheld of the data nothing is counted by facts: it is about as many as will come.
+    private static async Task<bool> HoldAsync(NpgsqlConnection connection, string subscription, CancellationToken cancellation)
+    {
+        await using var held = new NpgsqlCommand("SELECT name FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = subscription } } };
+        return await held.ExecuteScalarAsync(cancellation) is not null;
+    }
+
+    // No more than can be counted while somebody waits.
     private async Task<long> CountAsync(FeedFilter filter, Allowed allowed, Selection selection, long after, long through, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand();
@@ -133,15 +143,16 @@ internal sealed class ReplaysApi(
         command.Parameters.Add(new() { Value = through });
         command.Parameters.Add(Query.Text(selection.Record));
         command.CommandText = $"""
-            SELECT count(*) FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2 AND ($3::text IS NULL OR stream_id = $3)
-            {filter.Where(command, allowed.Types, allowed.Communes)}{FeedFilter.All.Where(command, selection.Types, selection.Communes)}
+            SELECT count(*) FROM (
+                SELECT FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2{(selection.Record is null ? "" : " AND stream_id = $3")}
+                {filter.Where(command, allowed.Types, allowed.Communes)}{FeedFilter.All.Where(command, selection.Types, selection.Communes)} LIMIT {MostCounted}) AS counted
             """;
         return (long)(await command.ExecuteScalarAsync(cancellation))!;
     }
 
     private static ProblemHttpResult? WhatIsWrong(ReplayAsked asked) =>
         asked.Rate is < 1 or > MostRate ? Body.Unprocessable("rate", $"1 to {MostRate} events a second expected")
-        : asked.Types?.All(type => TypePattern.TryParse(type, out _)) == false ? Body.Unprocessable("types", TypePattern.Form)
+        : asked.Types?.All(type => type is not null && TypePattern.TryParse(type, out _)) == false ? Body.Unprocessable("types", TypePattern.Form)
         : asked.Communes?.All(commune => CommuneCode.TryParse(commune, out _)) == false ? Body.Unprocessable("communes", "INSEE commune codes expected")
         : asked.Record is { } record && (!Query.IsText(record) || record.Split('/', 3).Length < 3) ? Body.Unprocessable("record", "commune/domain/subject expected, as 35085/civil-records/birth/2026/1")
         : null;

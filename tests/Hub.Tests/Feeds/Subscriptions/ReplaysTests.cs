@@ -4,8 +4,10 @@ using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
+using Microsoft.Extensions.DependencyInjection;
 using Xunit;
 using static Intercommunalite.Hub.Tests.Agreements.SampleAgreements;
 using static Intercommunalite.Hub.Tests.HubStore;
@@ -76,6 +78,24 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
     }
 
     [Fact]
+    public async Task Given_a_replay_of_more_than_a_reader_can_take_When_something_new_comes_Then_it_comes_next()
+    {
+        await using var reader = await DoneAsync([.. Enumerable.Range(0, 40).Select(number => $"r{number}")]);
+        await reader.DisposeAsync();
+        await using var slow = new PullReader(hub.One, _name, hub.Administrator, 1);
+        await BeginAsync(new { subscription = _name, reason = "essai", rate = 1000 });
+        var first = await slow.NextAsync();
+        await Eventually.Is(async () => (await hub.Store.RowsAsync($"SELECT count(*) FROM feeds.delivery WHERE subscription = '{_name}'"))[0], waiting => waiting == "40");
+
+        await ArriveAsync("new");
+        var end = long.Parse((await hub.Store.RowsAsync("SELECT max(seq_id) FROM hub.mt_events"))[0], System.Globalization.CultureInfo.InvariantCulture);
+        await Eventually.Is(() => hub.One.Services.GetRequiredService<Positions>().HighWater, high => high >= end);
+        await slow.AcknowledgeAsync(first);
+
+        Assert.Equal("new", (await slow.NextAsync()).Event.Subject.Split('/')[^1]);
+    }
+
+    [Fact]
     public async Task Given_a_period_types_and_communes_When_replayed_Then_it_gives_what_falls_under_them_of_what_the_subscription_may_have()
     {
         var partner = $"partner-{_name}";
@@ -140,6 +160,7 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"from\":\"2026-02-01\",\"to\":\"2026-01-01\"}", 422, "from")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"to\":\"2026-13-01\"}", 422, "to")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[\"'\"]}", 422, "types")]
+    [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[null]}", 422, "types")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"communes\":[\"Combourg\"]}", 422, "communes")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"a\"}", 422, "record")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"a/b/\\u0000\"}", 422, "record")]
