@@ -20,7 +20,9 @@ internal static class Subscriptions
     private sealed record Item(
         string Name, string Client, string? Agreement, string Kind, JsonElement Filter, string State, string? Reason, bool? InForce, string Position, long Lag, long Unacknowledged,
         DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long>? Replaying, int MaxAttempts, int AckTimeoutSeconds, DateTimeOffset CreatedAt, string CreatedBy,
-        IReadOnlyList<Failing>? Failing);
+        Webhook? Webhook, IReadOnlyList<Failing>? Failing);
+
+    private sealed record Webhook(Uri Url, int? RequestsPerMinute, bool Alert, DateTimeOffset? FailingSince, string? LastFailure, DateTimeOffset? LastSuccess, string? Secret);
 
     private sealed record Failing(string Cursor, string Replay, string Type, string Commune, string Subject, int Attempts, int Failures, string? Reason, DateTimeOffset DueAt);
 
@@ -41,6 +43,7 @@ internal static class Subscriptions
         Park(common, terminal),
         OfParked(common, terminal, "replay-parked", "replay", "replayed", "Gives parked deliveries again.", needsReason: false),
         OfParked(common, terminal, "discard", "discard", "discarded", "Gives parked deliveries up for good.", needsReason: true),
+        RenewSecret(common, terminal),
         Delete(common, terminal),
     };
 
@@ -92,7 +95,8 @@ internal static class Subscriptions
             Several("--subject", "SUBJECT", "Only these subjects; a prefix may end with '*'."), Several("--fact", "FIELD=VALUE[,VALUE…]", "Only events in whose data the field has one of the values; all that are given must hold."));
         var maxAttempts = new Option<int?>("--max-attempts") { Description = "Failures after which a delivery is parked (10).", HelpName = "N" };
         var ackTimeout = new Option<int?>("--ack-timeout") { Description = "Seconds within which a delivery is to be acknowledged (60).", HelpName = "SECONDS" };
-        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, types, communes, subjects, facts, maxAttempts, ackTimeout, dryRun };
+        var webhook = new Option<string?>("--webhook") { Description = "Have it brought to this endpoint, which is asked first; the secret that signs is shown this once.", HelpName = "URL" };
+        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, types, communes, subjects, facts, maxAttempts, ackTimeout, webhook, dryRun };
         command.SetAction(async (parsed, cancellation) =>
         {
             var filter = new JsonObject
@@ -107,6 +111,7 @@ internal static class Subscriptions
             if (parsed.GetValue(client) is { } of) body["client"] = of;
             if (parsed.GetValue(maxAttempts) is { } most) body["maxAttempts"] = most;
             if (parsed.GetValue(ackTimeout) is { } seconds) body["ackTimeoutSeconds"] = seconds;
+            if (parsed.GetValue(webhook) is { } url) body["webhook"] = new JsonObject { ["url"] = url };
             using var web = Web.Impatient(common.Credentials(parsed));
             Tell(parsed, common, terminal, await PostAsync(web, parsed, common, "", body, dryRun, cancellation), parsed.GetValue(dryRun));
             return Interco.Succeeded;
@@ -197,6 +202,22 @@ internal static class Subscriptions
         return command;
     }
 
+    private static Command RenewSecret(CommonOptions common, Terminal terminal)
+    {
+        var (name, dryRun) = (Name(), DryRun());
+        var command = new Command("renew-secret", "Gives a webhook another secret, shown this once; the one before signs too for a while.") { name, dryRun };
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            using var web = Web.Impatient(common.Credentials(parsed));
+            var answer = await PostAsync(web, parsed, common, $"/{Uri.EscapeDataString(parsed.GetRequiredValue(name))}/webhook/secret", [], dryRun, cancellation);
+            if (parsed.GetValue(common.Json)) terminal.WriteJson(answer);
+            else if (!parsed.GetValue(dryRun)) terminal.Write($"{answer.GetProperty("secret").GetString()}\nThe secret before signs too until {Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
+            if (parsed.GetValue(dryRun)) terminal.Say($"Nothing was changed (--dry-run): the secret would be replaced, and sign until {Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
+            return Interco.Succeeded;
+        });
+        return command;
+    }
+
     private static Command Delete(CommonOptions common, Terminal terminal)
     {
         var (name, dryRun) = (Name(), DryRun());
@@ -246,6 +267,13 @@ internal static class Subscriptions
         foreach (var (replay, left) in item.Replaying ?? new Dictionary<string, long>()) terminal.Write(Invariant($"  replay {replay}: {left} to come"));
         terminal.Write(Invariant($"  parked after {item.MaxAttempts} failures; to be acknowledged within {item.AckTimeoutSeconds} s; made {Time(item.CreatedAt)} by {item.CreatedBy}"));
         terminal.Write($"  filter {JsonSerializer.Serialize(item.Filter, s_indented)}");
+        if (item.Webhook is { } webhook)
+        {
+            terminal.Write($"  brought to {webhook.Url}{(webhook.RequestsPerMinute is { } rate ? Invariant($", {rate} requests a minute at most") : "")}{(webhook.LastSuccess is { } taken ? $", last taken {Time(taken)}" : "")}");
+            if (webhook.FailingSince is { } failingSince) terminal.Write($"  {(webhook.Alert ? "ALERT: " : "")}takes nothing since {Time(failingSince)}: {webhook.LastFailure}");
+            if (webhook.Secret is { } secret) terminal.Write($"  secret {secret} (shown this once)");
+        }
+
         if (item.Failing is not { Count: > 0 } failing) return;
         terminal.WriteTable("Failing", ["Cursor", "Commune", "Subject", "Failures#", "Again at", "Reason"], failing.Select(one => new[]
         {
@@ -254,7 +282,8 @@ internal static class Subscriptions
     }
 
     private static string State(Item item) =>
-        item.State == "suspended" ? $"suspended ({item.Reason})" : item.InForce == false ? "waiting (the agreement allows nothing now)" : item.State;
+        item is { State: "active", Webhook.Alert: true } ? "failing"
+        : item.State == "suspended" ? $"suspended ({item.Reason})" : item.InForce == false ? "waiting (the agreement allows nothing now)" : item.State;
 
     private static string Would(bool dryRun, string done) => dryRun ? $"would be {done}" : done;
 

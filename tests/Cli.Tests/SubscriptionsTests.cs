@@ -6,7 +6,7 @@ namespace Intercommunalite.Cli.Tests;
 
 public class SubscriptionsTests
 {
-    private static object Item(string state = "active", object[]? failing = null) => new
+    private static object Item(string state = "active", object[]? failing = null, bool webhook = false) => new
     {
         name = "canteen",
         client = "cantines-et-cie",
@@ -25,6 +25,7 @@ public class SubscriptionsTests
         ackTimeoutSeconds = 60,
         createdAt = "2026-11-01T08:00:00+00:00",
         createdBy = "cantines-et-cie",
+        webhook = webhook ? new { url = "https://partner.example/events", alert = true, failingSince = "2026-11-24T08:00:00+00:00", lastFailure = "HTTP 500", secret = "whsec_x" } : null,
         failing,
     };
 
@@ -39,6 +40,8 @@ public class SubscriptionsTests
             items = new[] { new { cursor = "PaR", replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/2", attempts = 10, reason = "behind position 12", since = "2026-11-24T09:30:00+00:00" } },
             next = after.Length == 0 ? "PaR" : null,
         });
+        app.MapGet("/api/v1/subscriptions/hook", () => Item(webhook: true));
+        app.MapPost("/api/v1/subscriptions/hook/webhook/secret", () => new { secret = "whsec_new", previousUntil = "2026-11-25T09:30:00+00:00" });
         app.MapPost("/api/v1/subscriptions/{**rest}", async (HttpRequest request) =>
         {
             _posted.Add(($"{request.Path}{request.QueryString}"["/api/v1/subscriptions".Length..], await JsonSerializer.DeserializeAsync<JsonElement>(request.Body)));
@@ -92,6 +95,20 @@ public class SubscriptionsTests
                 """/canteen/parked/replay?dryRun=true {"cursor":"PaR","record":true}""", """/canteen/parked/discard {"all":true,"reason":"doublon"}""",
             ],
             _posted.Select(one => $"{one.Path} {one.Body.GetRawText()}"));
+    }
+
+    [Fact]
+    public async Task Given_a_webhook_When_it_is_shown_or_gets_another_secret_Then_what_is_wrong_and_the_secret_are_told()
+    {
+        await using var hub = await HubAsync();
+
+        var shown = await Command.RunAsync("subscriptions", "show", "hook", "--hub", hub.Address);
+        var renewed = await Command.RunAsync("subscriptions", "renew-secret", "hook", "--hub", hub.Address);
+        Assert.Equal(0, (await Command.RunAsync("subscriptions", "create", "hook", "--start", "now", "--webhook", "https://partner.example/events", "--hub", hub.Address)).ExitCode);
+
+        Assert.Contains("ALERT: takes nothing since 2026-11-24 08:00:00Z: HTTP 500", shown.Out, StringComparison.Ordinal);
+        Assert.StartsWith("whsec_new", renewed.Out, StringComparison.Ordinal);
+        Assert.Contains("\"webhook\":{\"url\":\"https://partner.example/events\"}", Assert.Single(_posted).Body.GetRawText(), StringComparison.Ordinal);
     }
 
     [Theory]

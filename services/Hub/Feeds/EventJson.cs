@@ -13,7 +13,10 @@ internal static class EventJson
     public const string MediaType = "application/cloudevents+json";
 
     /// <summary>Writes the event as an object.</summary>
-    public static void Write(Utf8JsonWriter json, Event e)
+    /// <param name="json">Gets it.</param>
+    /// <param name="e">The event.</param>
+    /// <param name="extensions">Writes further attributes; null for none.</param>
+    public static void Write(Utf8JsonWriter json, Event e, Action<Utf8JsonWriter>? extensions = null)
     {
         json.WriteStartObject();
         json.WriteString("specversion", "1.0");
@@ -25,6 +28,7 @@ internal static class EventJson
         json.WriteString("recordedtime", e.Recorded.ToDateTimeOffset());
         json.WriteString("cursor", e.Cursor);
         if (e.Traceparent.Length > 0) json.WriteString("traceparent", e.Traceparent);
+        extensions?.Invoke(json);
         json.WritePropertyName("data");
         // Both are JSON objects as this hub has checked and written them, and "{}" is the empty one.
         json.WriteRawValue(e.Personal.Length == 0 ? e.Data : $"{e.Data[..^1]}{(e.Data == "{}" ? "" : ",")}\"personal\":{e.Personal}}}", skipInputValidation: true);

@@ -67,8 +67,12 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
     }
 
     /// <summary>The events at positions that are asked for and allowed now: fewer than the positions when some no longer are.</summary>
+    /// <param name="at">The positions.</param>
+    /// <param name="access">What may be read.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <param name="withPersonal">Whether with the personal data that is allowed: not where it would go out without TLS.</param>
     /// <exception cref="RpcException">Nothing is allowed now.</exception>
-    public async Task<FeedPage> AtAsync(IReadOnlyCollection<long> at, FeedAccess access, CancellationToken cancellation)
+    public async Task<FeedPage> AtAsync(IReadOnlyCollection<long> at, FeedAccess access, CancellationToken cancellation, bool withPersonal = true)
     {
         var changed = access.Changed;
         var allowed = await access.NowAsync(cancellation);
@@ -85,7 +89,7 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
             }
         }
 
-        return await PageAsync(rows, rows.Count == 0 ? default : rows[^1].Place, false, changed, access, allowed, cancellation);
+        return await PageAsync(rows, rows.Count == 0 ? default : rows[^1].Place, false, changed, access, allowed, cancellation, withPersonal);
     }
 
     /// <summary>The places and records of the next events behind a position that are asked for and allowed now, without the events.</summary>
@@ -109,7 +113,7 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
     private static string[]? Both(string[]? some, string[]? others) => some is null ? others : others is null ? some : [.. some.Intersect(others)];
 
     private async Task<FeedPage> PageAsync(
-        List<StoredRow> rows, Place through, bool caughtUp, Task changed, FeedAccess access, Allowed allowed, CancellationToken cancellation)
+        List<StoredRow> rows, Place through, bool caughtUp, Task changed, FeedAccess access, Allowed allowed, CancellationToken cancellation, bool withPersonal = true)
     {
         var events = new List<FeedEvent>(rows.Count);
         foreach (var row in rows)
@@ -118,7 +122,7 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
             if (access.Filter.Holds(data)) events.Add(new(row.Place, row.Stream, Message(row, data)));
         }
 
-        var epoch = allowed.Agreement is { HasPersonalData: true } agreement ? await personal.AddAsync(events, access.Who, agreement, cancellation) : null;
+        var epoch = withPersonal && allowed.Agreement is { HasPersonalData: true } agreement ? await personal.AddAsync(events, access.Who, agreement, cancellation) : null;
         return new(events, through, caughtUp, changed, epoch);
     }
 

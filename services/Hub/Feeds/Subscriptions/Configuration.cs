@@ -1,9 +1,12 @@
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Feeds.Webhooks;
+using Intercommunalite.Hub.Privacy;
 using Marten;
+using Npgsql;
 
 namespace Intercommunalite.Hub.Feeds.Subscriptions;
 
-/// <summary>Registers durable subscriptions.</summary>
+/// <summary>Registers durable subscriptions, read or brought.</summary>
 internal static class Configuration
 {
     public static void Add(WebApplicationBuilder builder)
@@ -14,7 +17,13 @@ internal static class Configuration
         builder.Services.AddSingleton<Deliveries>().AddSingleton<Replays>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>().AddSingleton<ReplaysApi>();
         builder.Services.AddSingleton<Readers>().AddHostedService(services => services.GetRequiredService<Readers>());
         builder.Services.AddSingleton<SubscriptionStates>().AddHostedService(services => services.GetRequiredService<SubscriptionStates>());
-        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), Replay.Schema(), .. Deliveries.Schema()]));
+        var webhooks = builder.Configuration.GetSection("Webhooks").Get<WebhookOptions>() ?? new WebhookOptions();
+        if (webhooks.Timeout <= TimeSpan.Zero || webhooks.LongestWait <= TimeSpan.Zero) throw new InvalidOperationException("Webhooks:Timeout and Webhooks:LongestWait must be longer than zero.");
+        builder.Services.AddSingleton(webhooks).AddSingleton(new Addresses(webhooks)).AddSingleton<Endpoints>().AddSingleton<WebhookRegistration>();
+        builder.Services.AddHostedService<WebhookDelivery>();
+        builder.Services.AddSingleton(new WrappedElsewhere((services, cancellation) =>
+            Webhook.RewrapAsync(services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<IKeyWrapping>(), cancellation)));
+        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), Replay.Schema(), .. Deliveries.Schema(), Webhook.Schema()]));
     }
 
     public static void Map(WebApplication app) => app.MapGrpcService<SubscriptionsService>().RequireAuthorization(Rules.UseSubscriptions);

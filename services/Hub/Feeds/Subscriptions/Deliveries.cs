@@ -40,6 +40,7 @@ internal readonly record struct Claimed(string Replay, long Position, int Attemp
 }
 
 /// <summary>How a subscription is, for a reader who looks whether there is something to claim.</summary>
+/// <param name="CreatedAt">When it was made: by it one that was made anew under the same name is told from the one before.</param>
 /// <param name="IsSuspended">Whether it is suspended.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="Fetched">Position up to which the store was looked through.</param>
@@ -48,7 +49,7 @@ internal readonly record struct Claimed(string Replay, long Position, int Attemp
 /// <param name="IsDue">Whether something can be claimed.</param>
 /// <param name="HasLapsed">Whether something that was held is so no longer.</param>
 /// <param name="Next">After how long something else can be claimed, or may lapse; null when nothing is waiting for a time.</param>
-internal sealed record Looked(bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, TimeSpan? Next);
+internal sealed record Looked(DateTimeOffset CreatedAt, bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, TimeSpan? Next);
 
 /// <summary>The next stretch of the store, looked through for a subscription.</summary>
 /// <param name="After">Position behind which it begins.</param>
@@ -73,7 +74,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
     private const string Gone = "interval '10 s'";
 
     // 1 s, 2 s, 4 s, … 5 minutes, of which up to half as much again so that not all come at once.
-    private const string Backoff = "clock_timestamp() + least(300, power(2, least(failures, 9)) * (1 + random() / 2)) * interval '1 s'";
+    private static string Backoff(string before) => $"clock_timestamp() + least(300, power(2, least({before}, 9)) * (1 + random() / 2)) * interval '1 s'";
 
     private readonly ConcurrentDictionary<string, TaskCompletionSource> _changed = new(StringComparer.Ordinal);
 
@@ -101,7 +102,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
                 FROM first LEFT JOIN feeds.reader ON id = holder)
             SELECT s.state = 'suspended', s.reason, s.fetched, due, lapsed, next,
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND replay = ''),
-                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2)
+                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at
             FROM feeds.subscription s CROSS JOIN state WHERE s.name = $1
             """);
         command.Parameters.Add(new() { Value = name });
@@ -109,7 +110,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         await using var row = await command.ExecuteReaderAsync(cancellation);
         if (!await row.ReadAsync(cancellation)) return null;
         return new(
-            row.GetBoolean(0), row.IsDBNull(1) ? null : row.GetString(1), row.GetInt64(2), row.GetInt32(6), row.GetInt32(7), row.GetBoolean(3), row.GetBoolean(4),
+            row.GetFieldValue<DateTimeOffset>(8), row.GetBoolean(0), row.IsDBNull(1) ? null : row.GetString(1), row.GetInt64(2), row.GetInt32(6), row.GetInt32(7), row.GetBoolean(3), row.GetBoolean(4),
             row.IsDBNull(5) ? null : TimeSpan.FromSeconds(row.GetDouble(5)));
     }
 
@@ -121,8 +122,9 @@ internal sealed class Deliveries(NpgsqlDataSource database)
     /// <param name="reader">The reader.</param>
     /// <param name="limit">Most to claim.</param>
     /// <param name="stretch">The stretch that was looked through, for a window that has room; passed over when another reader was first.</param>
+    /// <param name="freshFirst">Whether what has never failed goes first.</param>
     /// <param name="cancellation">Gives up.</param>
-    public async Task<IReadOnlyList<Claimed>> ClaimAsync(string name, Guid reader, int limit, Stretch? stretch, CancellationToken cancellation)
+    public async Task<IReadOnlyList<Claimed>> ClaimAsync(string name, Guid reader, int limit, Stretch? stretch, bool freshFirst, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var batch = new NpgsqlBatch(connection);
@@ -150,15 +152,15 @@ internal sealed class Deliveries(NpgsqlDataSource database)
 
         Add(batch, """
             WITH first AS (
-                SELECT DISTINCT ON (replay, stream) replay, position, due_at, holder FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL ORDER BY replay, stream, position),
+                SELECT DISTINCT ON (replay, stream) replay, position, due_at, holder, failed_at FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL ORDER BY replay, stream, position),
             next AS (
                 SELECT replay, position FROM first WHERE holder IS NULL AND due_at <= clock_timestamp() AND EXISTS (SELECT FROM feeds.subscription WHERE name = $1 AND state = 'active')
-                ORDER BY position, replay LIMIT $3)
+                ORDER BY CASE WHEN $4 AND failed_at IS NOT NULL THEN 1 ELSE 0 END, position, replay LIMIT $3)
             UPDATE feeds.delivery d
             SET holder = $2, held_until = clock_timestamp() + s.ack_timeout * interval '1 s', attempts = attempts + 1, first_given_at = coalesce(first_given_at, clock_timestamp())
             FROM next, feeds.subscription s WHERE d.subscription = $1 AND s.name = $1 AND d.replay = next.replay AND d.position = next.position
             RETURNING d.replay, d.position, d.attempts
-            """, name, reader, limit);
+            """, name, reader, limit, freshFirst);
         var claimed = new List<Claimed>();
         await using var row = await batch.ExecuteReaderAsync(cancellation);
         // Of all these statements the last one alone and the first have rows.
@@ -230,6 +232,32 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         return parked;
     }
 
+    /// <summary>
+    /// A delivery of a webhook failed. It counts towards parking when the endpoint refused this event, or has taken others since this
+    /// one failed before: while an endpoint takes nothing at all, nothing is parked.
+    /// </summary>
+    /// <param name="name">The subscription.</param>
+    /// <param name="holder">Who held it.</param>
+    /// <param name="claimed">The delivery.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="isRefused">Whether this event was refused.</param>
+    /// <param name="notBefore">After what time it may come again at the earliest.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public async Task FailAsync(string name, Guid holder, Claimed claimed, string reason, bool isRefused, TimeSpan notBefore, CancellationToken cancellation)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var batch = new NpgsqlBatch(connection);
+        Add(batch, Lock, name);
+        Add(
+            batch, Failing(
+                "f.subscription = $1 AND f.parked_at IS NULL AND f.holder = $2 AND f.attempts = $3 AND f.replay = $4 AND f.position = $5", "$6::text",
+                "CASE WHEN $7 OR EXISTS (SELECT FROM feeds.webhook w WHERE w.subscription = $1 AND w.succeeded_at > f.failed_at) THEN 1 ELSE 0 END",
+                $"greatest(clock_timestamp() + $8, {Backoff("f.attempts - 1")})"),
+            name, holder, claimed.Attempt, claimed.Replay, claimed.Position, reason, isRefused, notBefore);
+        await batch.ExecuteNonQueryAsync(cancellation);
+        Wake(name);
+    }
+
     /// <summary>The tables, with what says which readers are alive.</summary>
     public static IEnumerable<Table> Schema()
     {
@@ -254,11 +282,11 @@ internal sealed class Deliveries(NpgsqlDataSource database)
     }
 
     // Rows fail: they come again later, or are parked for good, and with one all that follows of its record.
-    private static string Failing(string which, string reason) => $"""
+    private static string Failing(string which, string reason, string counted = "1", string? dueAt = null) => $"""
         WITH failed AS (
             UPDATE feeds.delivery f
-            SET holder = NULL, held_until = NULL, failures = failures + 1, failed_at = clock_timestamp(), reason = {reason}, due_at = {Backoff},
-                parked_at = CASE WHEN failures + 1 >= max_attempts THEN clock_timestamp() END
+            SET holder = NULL, held_until = NULL, failures = failures + {counted}, failed_at = clock_timestamp(), reason = {reason}, due_at = {dueAt ?? Backoff("failures")},
+                parked_at = CASE WHEN failures + {counted} >= max_attempts THEN clock_timestamp() END
             FROM feeds.subscription WHERE name = $1 AND {which}
             RETURNING f.replay, f.stream, f.position, f.parked_at)
         UPDATE feeds.delivery d SET parked_at = clock_timestamp(), reason = 'behind position ' || failed.position

@@ -1,5 +1,4 @@
 using Grpc.Core;
-using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.EventStore;
 
 namespace Intercommunalite.Hub.Feeds.Subscriptions;
@@ -13,7 +12,7 @@ internal sealed record Found(IReadOnlyList<Claimed> Claimed, Task More, RpcExcep
 /// <summary>Events at positions as they may be given, by position.</summary>
 /// <param name="Page">When they may be given no longer.</param>
 /// <param name="Events">The events; one that is missing may not be given any more.</param>
-internal sealed record ReadEvents(FeedPage Page, IReadOnlyDictionary<long, Event> Events);
+internal sealed record ReadEvents(FeedPage Page, IReadOnlyDictionary<long, FeedEvent> Events);
 
 /// <summary>Looks for what a reader of a subscription can be given: the way from the store through the window to the reader, the same for calls and for webhooks.</summary>
 internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages pages, Positions positions, SubscriptionOptions options)
@@ -23,21 +22,23 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
     private static readonly TimeSpan s_shortest = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Claims what is due, as far as the reader has room.</summary>
-    /// <param name="name">The subscription.</param>
+    /// <param name="subscription">The subscription.</param>
     /// <param name="reader">The reader.</param>
     /// <param name="most">Most that the reader may hold.</param>
     /// <param name="batch">Most to claim at a time.</param>
     /// <param name="access">What may be read.</param>
+    /// <param name="freshFirst">Whether what has never failed goes first, and not what is first in the store.</param>
     /// <param name="cancellation">Gives up.</param>
     /// <exception cref="RpcException">Nothing may be read now.</exception>
-    public async Task<Found> NextAsync(string name, Guid reader, int most, int batch, FeedAccess access, CancellationToken cancellation)
+    public async Task<Found> NextAsync(Subscription subscription, Guid reader, int most, int batch, FeedAccess access, bool freshFirst, CancellationToken cancellation)
     {
+        var name = subscription.Name;
         while (true)
         {
             // Before anything is looked up, so that nothing is missed.
             var (moved, changed) = (positions.Moved, deliveries.Changed(name));
             await positions.Known.WaitAsync(cancellation);
-            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked) return Ends(StatusCode.NotFound, "The subscription was deleted.");
+            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
             if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
             var (isMore, soonest) = await replays.AdvanceAsync(name, access, cancellation);
             if (isMore) looked = await deliveries.LookAsync(name, reader, cancellation) ?? looked;
@@ -47,7 +48,7 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
                 : null;
             if (stretch is not null || looked.HasLapsed || (looked.IsDue && room > 0))
             {
-                var claimed = await deliveries.ClaimAsync(name, reader, Math.Max(room, 0), stretch, cancellation);
+                var claimed = await deliveries.ClaimAsync(name, reader, Math.Max(room, 0), stretch, freshFirst, cancellation);
                 if (claimed.Count > 0) return new(claimed, Task.CompletedTask, null);
                 // Looked through in vain, or another one was first: on to the next stretch.
                 if (stretch is not null) continue;
@@ -62,11 +63,15 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
     }
 
     /// <summary>Reads events as they may be given at this moment.</summary>
+    /// <param name="claimed">Which.</param>
+    /// <param name="access">What may be read.</param>
+    /// <param name="withPersonal">Whether with the personal data that is allowed.</param>
+    /// <param name="cancellation">Gives up.</param>
     /// <exception cref="RpcException">Nothing may be read now.</exception>
-    public async Task<ReadEvents> ReadAsync(IEnumerable<Claimed> claimed, FeedAccess access, CancellationToken cancellation)
+    public async Task<ReadEvents> ReadAsync(IEnumerable<Claimed> claimed, FeedAccess access, bool withPersonal, CancellationToken cancellation)
     {
-        var page = await pages.AtAsync([.. claimed.Select(one => one.Position).Distinct()], access, cancellation);
-        return new(page, page.Events.ToDictionary(read => read.Place.Position, read => read.Message));
+        var page = await pages.AtAsync([.. claimed.Select(one => one.Position).Distinct()], access, cancellation, withPersonal);
+        return new(page, page.Events.ToDictionary(read => read.Place.Position));
     }
 
     private async Task<Stretch> StretchAsync(long after, int limit, FeedAccess access, CancellationToken cancellation)

@@ -15,10 +15,12 @@ internal sealed partial class Readers(NpgsqlDataSource database, Deliveries deli
 
     private readonly ConcurrentDictionary<Guid, string> _open = new();
 
-    /// <summary>A reader begins; it is known to the others with its first claim.</summary>
-    public Guid Begin(string subscription)
+    /// <summary>A reader begins, with a random id; it is known to the others with its first claim.</summary>
+    public Guid Begin(string subscription) => Begin(subscription, Guid.NewGuid());
+
+    /// <summary>A reader begins that the others know already.</summary>
+    public Guid Begin(string subscription, Guid id)
     {
-        var id = Guid.NewGuid();
         _open[id] = subscription;
         return id;
     }

@@ -68,6 +68,15 @@ internal sealed record Subscription(
         return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }
 
+    /// <summary>Suspends one, as part of the transaction that a connection is in.</summary>
+    public static async Task SuspendAsync(NpgsqlConnection connection, string name, string reason, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("UPDATE feeds.subscription SET state = 'suspended', reason = $2 WHERE name = $1", connection);
+        command.Parameters.Add(new() { Value = name });
+        command.Parameters.Add(new() { Value = reason });
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
     /// <summary>Its table.</summary>
     public static Table Schema()
     {

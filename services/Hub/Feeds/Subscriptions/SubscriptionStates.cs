@@ -13,8 +13,13 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// <param name="OldestUnacknowledged">When the oldest of them was given first.</param>
 /// <param name="Parked">Parked events.</param>
 /// <param name="Replaying">Events that are still to be given of each replay.</param>
+/// <param name="FailingSince">Of a webhook: since when its endpoint takes nothing though something is brought; null when it takes events.</param>
 internal sealed record SubscriptionState(
-    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying);
+    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince)
+{
+    /// <summary>That of one of which nothing was looked up yet.</summary>
+    public static SubscriptionState New(Subscription subscription) => new(subscription.Name, subscription.Fetched, 0, 0, null, 0, new Dictionary<string, long>(), null);
+}
 
 /// <summary>How far the subscriptions are, looked up for whoever asks, and every some seconds for the metrics; every node gives the same gauges.</summary>
 internal sealed partial class SubscriptionStates : BackgroundService
@@ -38,6 +43,9 @@ internal sealed partial class SubscriptionStates : BackgroundService
         _meter.CreateObservableGauge(
             "hub.subscription.oldest_unacknowledged", () => Each(state => state.OldestUnacknowledged is { } since ? Math.Max(0, (_clock.GetUtcNow() - since).TotalSeconds) : 0), "s",
             "How long ago the oldest event that is not acknowledged was given first");
+        _meter.CreateObservableGauge(
+            "hub.subscription.failing", () => Each(state => state.FailingSince is { } since ? Math.Max(0, (_clock.GetUtcNow() - since).TotalSeconds) : 0), "s",
+            "How long the endpoint of a webhook has taken nothing though something waits");
         _meter.CreateObservableGauge("hub.subscription.parked", () => Each(state => state.Parked), "{event}", "Events that are parked");
     }
 
@@ -50,7 +58,8 @@ internal sealed partial class SubscriptionStates : BackgroundService
                 SELECT subscription, replay, count(*) FILTER (WHERE parked_at IS NULL) AS waiting, min(position) FILTER (WHERE parked_at IS NULL) AS first,
                     count(first_given_at) FILTER (WHERE parked_at IS NULL) AS given, min(first_given_at) FILTER (WHERE parked_at IS NULL) AS since, count(parked_at) AS parked
                 FROM feeds.delivery WHERE $1::text IS NULL OR subscription = $1 GROUP BY subscription, replay)
-            SELECT s.name, s.fetched, greatest({Positions.End} - s.fetched, 0), c.replay, coalesce(c.waiting, 0), c.first, coalesce(c.given, 0), c.since, coalesce(c.parked, 0)
+            SELECT s.name, s.fetched, greatest({Positions.End} - s.fetched, 0), c.replay, coalesce(c.waiting, 0), c.first, coalesce(c.given, 0), c.since, coalesce(c.parked, 0),
+                (SELECT failing_since FROM feeds.webhook w WHERE w.subscription = s.name)
             FROM feeds.subscription s LEFT JOIN counted c ON c.subscription = s.name WHERE $1::text IS NULL OR s.name = $1 ORDER BY s.name, c.replay
             """);
         command.Parameters.Add(Query.Text(name));
@@ -60,7 +69,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
             var of = row.GetString(0);
             var (replay, waiting, given, parked) = (row.IsDBNull(3) ? "" : row.GetString(3), row.GetInt64(4), row.GetInt64(6), row.GetInt64(8));
             DateTimeOffset? since = row.IsDBNull(7) ? null : row.GetFieldValue<DateTimeOffset>(7);
-            if (!states.TryGetValue(of, out var state)) state = new(of, row.GetInt64(1), row.GetInt64(2), 0, null, 0, new Dictionary<string, long>());
+            if (!states.TryGetValue(of, out var state)) state = new(of, row.GetInt64(1), row.GetInt64(2), 0, null, 0, new Dictionary<string, long>(), row.IsDBNull(9) ? null : row.GetFieldValue<DateTimeOffset>(9));
             states[of] = state with
             {
                 Done = replay.Length > 0 || row.IsDBNull(5) ? state.Done : row.GetInt64(5) - 1,

@@ -8,6 +8,7 @@ using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
@@ -19,7 +20,8 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// (<c>dryRun=true</c>): the answer is the same, and nothing is changed or noted.
 /// </summary>
 internal sealed class SubscriptionsApi(
-    NpgsqlDataSource database, Deliveries deliveries, SubscriptionStates states, FeedStreams feed, FeedPages pages, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, TimeProvider time)
+    NpgsqlDataSource database, Deliveries deliveries, SubscriptionStates states, FeedStreams feed, FeedPages pages, AgreementsInForce agreements, CurrentRights rights, AuditLog audit,
+    WebhookRegistration webhooks, TimeProvider time)
 {
     private const int MostItems = 1_000;
     private const int MostFailing = 20;
@@ -43,6 +45,10 @@ internal sealed class SubscriptionsApi(
         Route(api.MapPost("{name}/parked/replay", (string name, SubscriptionsApi own, HttpContext context, bool dryRun = false) => own.ReplayAsync(name, context, dryRun)), "ReplayParked", "Gives them again: all, that of a cursor, or with record all of its record");
         Route(api.MapPost("{name}/parked/discard", (string name, SubscriptionsApi own, HttpContext context, bool dryRun = false) => own.DiscardAsync(name, context, dryRun)), "DiscardParked", "Gives them up for good, in the same way");
 
+        Route(
+            api.MapPost("{name}/webhook/secret", (string name, SubscriptionsApi own, HttpContext context, bool dryRun = false) => own.RenewSecretAsync(name, context, dryRun)),
+            "RenewWebhookSecret", "Another secret, told this once; the one before signs too for a while");
+
         static void Route(RouteHandlerBuilder route, string name, string summary) => route.RequireAuthorization(Rules.UseSubscriptions).WithName(name).WithSummary(summary);
     }
 
@@ -50,18 +56,22 @@ internal sealed class SubscriptionsApi(
     {
         var caller = Caller.Of(context.User);
         var now = await states.NowAsync(null, context.RequestAborted);
+        var brought = await Webhook.AllAsync(database, context.RequestAborted);
         var items = new List<SubscriptionView>();
         foreach (var subscription in (await Subscription.AllAsync(database, context.RequestAborted)).Where(subscription => MayUse(caller, subscription)))
         {
-            if (now.TryGetValue(subscription.Name, out var state)) items.Add(await ViewAsync(subscription, state, null, context.RequestAborted));
+            if (now.TryGetValue(subscription.Name, out var state)) items.Add(await ViewAsync(subscription, state, null, Brought(brought.GetValueOrDefault(subscription.Name), null), context.RequestAborted));
         }
 
         return Json(new { items });
     }
 
-    private async Task<IResult> ShowAsync(string name, HttpContext context, int status = StatusCodes.Status200OK) =>
+    private async Task<IResult> ShowAsync(string name, HttpContext context, int status = StatusCodes.Status200OK, string? secret = null) =>
         await FindAsync(name, context) is { } subscription && (await states.NowAsync(name, context.RequestAborted)).TryGetValue(name, out var state)
-            ? Json(await ViewAsync(subscription, state, await FailingAsync(name, context.RequestAborted), context.RequestAborted), status)
+            ? Json(
+                await ViewAsync(
+                    subscription, state, await FailingAsync(name, context.RequestAborted), Brought(await Webhook.FindAsync(database, name, context.RequestAborted), secret), context.RequestAborted),
+                status)
             : Unknown();
 
     private async Task<IResult> CreateAsync(HttpContext context, bool dryRun)
@@ -73,26 +83,31 @@ internal sealed class SubscriptionsApi(
         if (client != caller.Id && !caller.Is(Roles.Administrator)) return Body.Unprocessable("client", "only an administrator makes subscriptions of others");
         if (client != caller.Id && asked.Agreement is null) return Body.Unprocessable("agreement", "required for another client's subscription");
         if (Limits(asked.MaxAttempts, asked.AckTimeoutSeconds) is { } wrong) return wrong;
+        if (asked is { Webhook: not null, AckTimeoutSeconds: not null }) return Body.Unprocessable("ackTimeoutSeconds", "only for subscriptions that are read; a webhook has Webhooks__Timeout");
         try
         {
             var filter = (asked.Filter ?? new AskedFilter()).Filter().Checked();
             var access = new FeedAccess(Reader.OfClient(client, client == caller.Id && caller.Is(Roles.Administrator), rights), asked.Agreement ?? "", filter, agreements);
             var allowed = await access.NowAsync(context.RequestAborted);
             var start = await StartAsync(asked.Start, context.RequestAborted);
+            // Last, since it asks somebody else.
+            var (endpoint, refused) = asked.Webhook is null ? (null, null) : await webhooks.PrepareAsync(asked.Webhook, context.RequestAborted);
+            if (refused is not null) return refused;
             var made = new Subscription(
-                asked.Name.ToString(), client, allowed.Agreement?.Id, Subscription.Pull, filter, start.Position, asked.MaxAttempts ?? 10, asked.AckTimeoutSeconds ?? 60, false, null,
-                time.GetUtcNow(), caller.Id);
+                asked.Name.ToString(), client, allowed.Agreement?.Id, endpoint is null ? Subscription.Pull : Subscription.Webhook, filter, start.Position, asked.MaxAttempts ?? 10,
+                endpoint is null ? asked.AckTimeoutSeconds ?? 60 : webhooks.AckTimeout, false, null, time.GetUtcNow(), caller.Id);
             await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
             await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
             if (!await made.AddAsync(connection, context.RequestAborted))
                 return TypedResults.Problem(title: "There is one already", detail: "name: a subscription of this name is known here. Choose another one.", statusCode: StatusCodes.Status409Conflict);
-            if (dryRun) return Json(await ViewAsync(made, new(made.Name, made.Fetched, 0, 0, null, 0, new Dictionary<string, long>()), null, context.RequestAborted));
+            if (dryRun) return Json(await ViewAsync(made, SubscriptionState.New(made), null, null, context.RequestAborted));
+            if (endpoint is not null) await webhooks.AddAsync(connection, made.Name, endpoint, context.RequestAborted);
             await audit.AppendAsync(
-                connection, new(caller.Id, "subscriptions.created", made.Name, made.Agreement, new JsonObject { ["client"] = client, ["start"] = made.Fetched, ["filter"] = JsonSerializer.SerializeToNode(filter, ContractJson.Options) }),
+                connection, new(caller.Id, "subscriptions.created", made.Name, made.Agreement, new JsonObject { ["client"] = client, ["start"] = made.Fetched, ["filter"] = JsonSerializer.SerializeToNode(filter, ContractJson.Options), ["webhook"] = endpoint?.Url.Host }),
                 context.RequestAborted);
             await transaction.CommitAsync(context.RequestAborted);
             context.Response.Headers.Location = $"/api/v1/subscriptions/{made.Name}";
-            return await ShowAsync(made.Name, context, StatusCodes.Status201Created);
+            return await ShowAsync(made.Name, context, StatusCodes.Status201Created, endpoint is null ? null : WebhookSignature.Text(endpoint.Secret));
         }
         catch (RpcException e)
         {
@@ -105,9 +120,15 @@ internal sealed class SubscriptionsApi(
         var (asked, problem) = await Body.ReadAsync<ChangeAsked>(context.Request);
         if (asked is null) return problem!;
         if (Limits(asked.MaxAttempts, asked.AckTimeoutSeconds) is { } wrong) return wrong;
-        var details = new JsonObject { ["maxAttempts"] = asked.MaxAttempts, ["ackTimeoutSeconds"] = asked.AckTimeoutSeconds };
+        if (await FindAsync(name, context) is not { } found) return Unknown();
+        if (found.Kind == Subscription.Webhook && asked.AckTimeoutSeconds is not null) return Body.Unprocessable("ackTimeoutSeconds", "only for subscriptions that are read; a webhook has Webhooks__Timeout");
+        if (found.Kind == Subscription.Pull && asked.Webhook is not null) return Body.Unprocessable("webhook", "only for a webhook: make another subscription");
+        var (endpoint, refused) = asked.Webhook is null ? (null, null) : await webhooks.PrepareAsync(asked.Webhook, context.RequestAborted);
+        if (refused is not null) return refused;
+        var details = new JsonObject { ["maxAttempts"] = asked.MaxAttempts, ["ackTimeoutSeconds"] = asked.AckTimeoutSeconds, ["webhook"] = endpoint?.Url.Host };
         return await ActAsync(name, context, dryRun, new("subscriptions.changed", null, details), async connection =>
         {
+            if (endpoint is not null) await WebhookRegistration.MoveAsync(connection, name, endpoint, context.RequestAborted);
             await RunAsync(
                 connection, "UPDATE feeds.subscription SET max_attempts = coalesce($2, max_attempts), ack_timeout = coalesce($3, ack_timeout) WHERE name = $1", context,
                 new() { Value = name }, Number(asked.MaxAttempts), Number(asked.AckTimeoutSeconds));
@@ -119,6 +140,7 @@ internal sealed class SubscriptionsApi(
     {
         await RunAsync(connection, "DELETE FROM feeds.delivery WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.replay WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
+        await RunAsync(connection, "DELETE FROM feeds.webhook WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.subscription WHERE name = $1", context, new NpgsqlParameter { Value = name });
         return TypedResults.NoContent();
     });
@@ -128,7 +150,7 @@ internal sealed class SubscriptionsApi(
         var (asked, problem) = await ReasonAsync<Reasoned>(context.Request, asked => asked.Reason);
         return asked is null ? problem! : await ActAsync(name, context, dryRun, new("subscriptions.suspended", asked.Reason), async connection =>
         {
-            await RunAsync(connection, "UPDATE feeds.subscription SET state = 'suspended', reason = $2 WHERE name = $1", context, new() { Value = name }, new() { Value = asked.Reason });
+            await Subscription.SuspendAsync(connection, name, asked.Reason, context.RequestAborted);
             return null;
         });
     }
@@ -136,13 +158,32 @@ internal sealed class SubscriptionsApi(
     private async Task<IResult> ResumeAsync(string name, HttpContext context, bool dryRun)
     {
         var (asked, problem) = await ReasonAsync<Reasoned>(context.Request, asked => asked.Reason);
-        return asked is null ? problem! : await ActAsync(name, context, dryRun, new("subscriptions.resumed", asked.Reason), async connection =>
+        if (asked is null) return problem!;
+        if (await FindAsync(name, context) is not { } found) return Unknown();
+        // It may have been suspended because the endpoint was gone.
+        if (found.Kind == Subscription.Webhook && await webhooks.AskAgainAsync(name, context.RequestAborted) is { } refused) return refused;
+        return await ActAsync(name, context, dryRun, new("subscriptions.resumed", asked.Reason), async connection =>
         {
             await RunAsync(connection, "UPDATE feeds.subscription SET state = 'active', reason = NULL WHERE name = $1", context, new NpgsqlParameter { Value = name });
             // What waited for a later try need not wait any longer.
             await RunAsync(connection, "UPDATE feeds.delivery SET due_at = clock_timestamp() WHERE subscription = $1 AND parked_at IS NULL AND holder IS NULL", context, new NpgsqlParameter { Value = name });
             return null;
         });
+    }
+
+    private async Task<IResult> RenewSecretAsync(string name, HttpContext context, bool dryRun)
+    {
+        var (asked, problem) = await Body.ReadAsync<SecretAsked>(context.Request);
+        if (asked is null) return problem!;
+        if (await FindAsync(name, context) is not { } found) return Unknown();
+        if (found.Kind != Subscription.Webhook) return Body.Unprocessable("$", "only a webhook has a secret");
+        var secret = asked.Secret is null ? WebhookSignature.NewSecret() : WebhookSignature.Read(asked.Secret);
+        if (secret is null) return WebhookRegistration.WrongSecret("secret");
+        return await ActAsync(name, context, dryRun, new("subscriptions.secret-renewed"), async connection => Json(new
+        {
+            secret = dryRun ? null : WebhookSignature.Text(secret),
+            previousUntil = await webhooks.RenewAsync(connection, name, secret, context.RequestAborted),
+        }));
     }
 
     private async Task<IResult> ParkedAsync(string name, HttpContext context, string after, int limit)
@@ -260,11 +301,14 @@ internal sealed class SubscriptionsApi(
         : asked.Cursor is { } cursor ? await OfCursorAsync(cursor, context, position => act(new(position, asked.Replay ?? "", asked.Record ?? false)))
         : await act(new());
 
-    private async Task<SubscriptionView> ViewAsync(Subscription subscription, SubscriptionState state, IReadOnlyList<FailingView>? failing, CancellationToken cancellation) => new(
+    private WebhookView? Brought(Webhook? webhook, string? secret) => webhook is null ? null : webhooks.View(webhook, secret);
+
+    private async Task<SubscriptionView> ViewAsync(
+        Subscription subscription, SubscriptionState state, IReadOnlyList<FailingView>? failing, WebhookView? webhook, CancellationToken cancellation) => new(
         subscription.Name, subscription.Client, subscription.Agreement, subscription.Kind, subscription.Filter, subscription.IsSuspended ? "suspended" : "active", subscription.Reason,
         subscription.Agreement is not { } id ? null : agreements.Of(subscription.Client).Any(agreement => agreement.Id == id),
         (await pages.CursorsAsync(cancellation)).Of(await pages.LastAsync(state.Done, cancellation)), state.Lag, state.Unacknowledged, state.OldestUnacknowledged, state.Parked,
-        state.Replaying.Count == 0 ? null : state.Replaying, subscription.MaxAttempts, subscription.AckTimeout, subscription.CreatedAt, subscription.CreatedBy, failing);
+        state.Replaying.Count == 0 ? null : state.Replaying, subscription.MaxAttempts, subscription.AckTimeout, subscription.CreatedAt, subscription.CreatedBy, webhook, failing);
 
     private async Task<IReadOnlyList<FailingView>> FailingAsync(string name, CancellationToken cancellation)
     {
@@ -322,15 +366,13 @@ internal sealed class SubscriptionsApi(
     private static ProblemHttpResult NotParked() => TypedResults.Problem(
         title: "Not parked", detail: "cursor: this event is not parked in the subscription. GET …/parked lists what is.", statusCode: StatusCodes.Status404NotFound);
 
-    /// <summary>The feed says no in the words of gRPC.</summary>
-    public static ProblemHttpResult Refused(RpcException e) => TypedResults.Problem(
-        title: "Not taken", detail: e.Status.Detail, statusCode: e.StatusCode switch
-        {
-            StatusCode.PermissionDenied => StatusCodes.Status403Forbidden,
-            StatusCode.Unauthenticated => StatusCodes.Status403Forbidden,
-            StatusCode.Unavailable => StatusCodes.Status503ServiceUnavailable,
-            _ => StatusCodes.Status422UnprocessableEntity,
-        });
+    /// <summary>The feed says no in the words of gRPC, of a part of what was sent.</summary>
+    public static ProblemHttpResult Refused(RpcException e) => e.StatusCode switch
+    {
+        StatusCode.InvalidArgument => e.Status.Detail.Split(": ", 2) is [var field, var reason] ? Body.Unprocessable(field, reason) : Body.Unprocessable("$", e.Status.Detail),
+        StatusCode.Unauthenticated => Body.Unprocessable("client", "no partner of this id is known, or it is suspended"),
+        _ => FeedApi.Problem(e),
+    };
 
     /// <summary>What is done, for the audit.</summary>
     private sealed record Act(string Name, string? Why = null, JsonObject? Details = null);
@@ -344,7 +386,9 @@ internal sealed class SubscriptionsApi(
 /// <param name="Client">Whose it is to be; an administrator names another client here.</param>
 /// <param name="MaxAttempts">Failures after which a delivery is parked: 10.</param>
 /// <param name="AckTimeoutSeconds">Time to acknowledge: 60 s.</param>
-internal sealed record CreateAsked(Slug Name, string Start, string? Agreement = null, AskedFilter? Filter = null, string? Client = null, int? MaxAttempts = null, int? AckTimeoutSeconds = null);
+/// <param name="Webhook">Where the hub is to bring it; without it, readers come for it.</param>
+internal sealed record CreateAsked(
+    Slug Name, string Start, string? Agreement = null, AskedFilter? Filter = null, string? Client = null, int? MaxAttempts = null, int? AckTimeoutSeconds = null, WebhookAsked? Webhook = null);
 
 /// <summary>A filter as it is posted.</summary>
 internal sealed record AskedFilter(
@@ -355,7 +399,7 @@ internal sealed record AskedFilter(
 }
 
 /// <summary>What is to be changed.</summary>
-internal sealed record ChangeAsked(int? MaxAttempts = null, int? AckTimeoutSeconds = null);
+internal sealed record ChangeAsked(int? MaxAttempts = null, int? AckTimeoutSeconds = null, WebhookAsked? Webhook = null);
 
 /// <summary>A delivery that is to be parked.</summary>
 internal sealed record ParkAsked(string Cursor, string Reason, string? Replay = null);
@@ -382,11 +426,12 @@ internal sealed record ParkedAsked(string? Cursor = null, string? Replay = null,
 /// <param name="AckTimeoutSeconds">Time to acknowledge.</param>
 /// <param name="CreatedAt">When it was made.</param>
 /// <param name="CreatedBy">By whom.</param>
+/// <param name="Webhook">Where the hub brings it, and how that goes.</param>
 /// <param name="Failing">Some of the deliveries that failed and come again; not in lists.</param>
 internal sealed record SubscriptionView(
     string Name, string Client, string? Agreement, string Kind, FeedFilter Filter, string State, string? Reason, bool? InForce, string Position, long Lag, long Unacknowledged,
     DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long>? Replaying, int MaxAttempts, int AckTimeoutSeconds, DateTimeOffset CreatedAt, string CreatedBy,
-    IReadOnlyList<FailingView>? Failing);
+    WebhookView? Webhook, IReadOnlyList<FailingView>? Failing);
 
 /// <summary>A delivery that failed and comes again.</summary>
 internal sealed record FailingView(string Cursor, string Replay, string Type, string Commune, string Subject, int Attempts, int Failures, string? Reason, DateTimeOffset DueAt);

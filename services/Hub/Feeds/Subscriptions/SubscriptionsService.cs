@@ -73,7 +73,7 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var said = Stopwatch.GetTimestamp();
         while (true)
         {
-            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription.Name, giving.Reader, giving.Most, Batch, giving.Access, cancellation), cancellation);
+            var found = await UnlessOverAsync(giving.Watch, finding.NextAsync(giving.Subscription, giving.Reader, giving.Most, Batch, giving.Access, false, cancellation), cancellation);
             if (found.Ended is { } why) throw why;
             if (found.Claimed.Count > 0)
             {
@@ -99,12 +99,12 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var left = new List<Claimed>(claimed);
         try
         {
-            var page = await UnlessOverAsync(giving.Watch, finding.ReadAsync(claimed, giving.Access, cancellation), cancellation);
+            var page = await UnlessOverAsync(giving.Watch, finding.ReadAsync(claimed, giving.Access, true, cancellation), cancellation);
             var (begun, any) = (Stopwatch.GetTimestamp(), false);
             var gone = new List<Claimed>();
             foreach (var one in claimed)
             {
-                if (!page.Events.TryGetValue(one.Position, out var message))
+                if (!page.Events.TryGetValue(one.Position, out var read))
                 {
                     gone.Add(one);
                     continue;
@@ -113,8 +113,9 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
                 giving.Watch.ThrowIfOver();
                 // What was allowed when it was read may be so no longer, or somebody in it was forgotten: it is read anew.
                 if (page.Page.IsStale(giving.Access) || !left.Contains(one) || Stopwatch.GetElapsedTime(begun) > s_slow) break;
-                await WriteAsync(giving, left, one, to.WriteAsync(new() { Delivery = new() { Delivery_ = one.Token(giving.Reader), Event = message, Attempt = one.Attempt, Replay = one.Replay } }, cancellation), cancellation);
+                // What has begun to go out may have arrived, however the call ends.
                 left.Remove(one);
+                await WriteAsync(giving, left, one, to.WriteAsync(new() { Delivery = new() { Delivery_ = one.Token(giving.Reader), Event = read.Message, Attempt = one.Attempt, Replay = one.Replay } }, cancellation), cancellation);
                 any = true;
             }
 
@@ -136,18 +137,18 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
     // A reader that does not read is waited for: its time to acknowledge begins when it has taken the delivery. The rest is not kept from others meanwhile.
     private async Task WriteAsync(Giving giving, List<Claimed> left, Claimed one, Task writing, CancellationToken cancellation)
     {
-        await Task.WhenAny(writing, Task.Delay(s_slow, cancellation));
+        if (!writing.IsCompleted) await Task.WhenAny(writing, Task.Delay(s_slow, cancellation));
         if (!writing.IsCompleted)
         {
-            await deliveries.GiveBackAsync(giving.Subscription.Name, giving.Reader, [.. left.Where(other => other != one)], cancellation);
-            left.RemoveAll(other => other != one);
+            await deliveries.GiveBackAsync(giving.Subscription.Name, giving.Reader, left, cancellation);
+            left.Clear();
             while (!writing.IsCompleted)
             {
-                await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, left, cancellation);
+                await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, [one], cancellation);
                 await Task.WhenAny(writing, Task.Delay(TimeSpan.FromSeconds(giving.Subscription.AckTimeout) / 4, cancellation));
             }
 
-            await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, left, cancellation);
+            await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, [one], cancellation);
         }
 
         await writing;

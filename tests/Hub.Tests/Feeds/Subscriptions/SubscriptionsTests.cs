@@ -380,6 +380,24 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     }
 
     [Fact]
+    public async Task Given_an_open_reader_When_its_subscription_is_deleted_and_another_one_made_under_its_name_Then_it_gets_nothing_of_that()
+    {
+        await CreateAsync();
+        await ArriveAsync("a");
+        await using var reader = new PullReader(hub.One, _name, hub.Administrator);
+        await reader.NextAsync();
+        var partner = await AllowAsync($"partner-{_name}", new SharedEvents(Deaths));
+
+        Assert.Equal(HttpStatusCode.NoContent, (await hub.Other.AskAsync(HttpMethod.Delete, $"{Path}/{_name}", hub.Administrator)).Status);
+        Assert.Equal(HttpStatusCode.Created, (await hub.Other.AskAsync(HttpMethod.Post, Path, partner, new { name = _name, start = "now", filter = Mine() })).Status);
+        await ArriveAsync("b");
+
+        Assert.Equal(StatusCode.NotFound, (await reader.EndedAsync()).StatusCode);
+        await using var other = new PullReader(hub.One, _name, partner);
+        Assert.Equal(("b", 1), (await other.NextAsync()) is var first ? (Record(first), first.Attempt) : default);
+    }
+
+    [Fact]
     public async Task Given_places_to_begin_at_When_subscriptions_are_made_Then_each_begins_there()
     {
         await ArriveAsync("a");
@@ -513,7 +531,8 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         var filter = new FeedFilter([], [], [$"{_name}/*"], []);
         var access = new FeedAccess(Reader.OfClient("administrator", true, rights), "", filter, node.Services.GetRequiredService<AgreementsInForce>());
         var finding = node.Services.GetRequiredService<Finding>();
-        return (await Eventually.Is(() => finding.NextAsync(_name, reader, most, most, access, default), found => found.Claimed.Count > 0)).Claimed;
+        var subscription = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
+        return (await Eventually.Is(() => finding.NextAsync(subscription, reader, most, most, access, false, default), found => found.Claimed.Count > 0)).Claimed;
     }
 
     /// <summary>Takes nothing.</summary>

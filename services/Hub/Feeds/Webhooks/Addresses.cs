@@ -1,0 +1,93 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Intercommunalite.Hub.Feeds.Webhooks;
+
+/// <summary>An endpoint's address is one to which the hub does not connect.</summary>
+internal sealed class ForbiddenAddressException(string message) : Exception(message);
+
+/// <summary>
+/// Addresses to which the hub connects for those who name them: public ones, and those of the networks that the operator allows. So
+/// nobody uses the hub to reach what it alone can reach. Source of the lists: the IANA special-purpose address registries (RFC 6890).
+/// </summary>
+internal sealed class Addresses(WebhookOptions options)
+{
+    private static readonly IPNetwork[] s_special =
+    [
+        .. new[]
+        {
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24",
+            "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+            // IETF protocol assignments with Teredo and ORCHID; documentation; 6to4; AS112; documentation.
+            "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+        }.Select(text => IPNetwork.Parse(text)),
+    ];
+
+    // Of IPv6 nothing else is given out as public: loopback, mapped and translated IPv4 (NAT64), unique-local, link-local and multicast are outside.
+    private static readonly IPNetwork s_global = IPNetwork.Parse("2000::/3");
+
+    private readonly IReadOnlyList<IPNetwork> _allowed = options.Networks();
+
+    /// <summary>Whether any network is allowed, and with it delivery without TLS.</summary>
+    public bool AnyAllowed => _allowed.Count > 0;
+
+    /// <summary>Whether the operator allows the address though it is not public.</summary>
+    public bool IsAllowed(IPAddress address) => _allowed.Any(network => network.Contains(address));
+
+    /// <summary>Whether anybody may name it.</summary>
+    public static bool IsPublic(IPAddress address) =>
+        (address.AddressFamily == AddressFamily.InterNetwork || (!address.IsIPv4MappedToIPv6 && s_global.Contains(address)))
+        && !s_special.Any(network => network.Contains(address));
+
+    /// <summary>Connects to a host at an address that is right, whatever else its name means.</summary>
+    /// <exception cref="ForbiddenAddressException">It has none.</exception>
+    public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellation)
+    {
+        var host = context.DnsEndPoint.Host;
+        var needsAllowed = context.InitialRequestMessage.RequestUri?.Scheme != Uri.UriSchemeHttps;
+        var found = IPAddress.TryParse(host, out var literal) ? [literal] : await Dns.GetHostAddressesAsync(host, cancellation);
+        var right = found.Where(address => IsAllowed(address) || (!needsAllowed && IsPublic(address))).ToList();
+        if (right.Count == 0)
+        {
+            throw new ForbiddenAddressException(
+                needsAllowed && found.Any(IsPublic) ? "without TLS the hub delivers only to networks of Webhooks__AllowedNetworks" : "the host's address is not public, and of no network of Webhooks__AllowedNetworks");
+        }
+
+        Exception? last = null;
+        foreach (var address in right)
+        {
+            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                await socket.ConnectAsync(address, context.DnsEndPoint.Port, cancellation);
+                return new NetworkStream(socket, ownsSocket: true);
+            }
+            catch (SocketException e)
+            {
+                socket.Dispose();
+                last = e;
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        }
+
+        throw last!;
+    }
+
+    /// <summary>What is wrong with an endpoint's URL as it is written; null when nothing is.</summary>
+    public string? Check(string url, out Uri endpoint)
+    {
+        if (url.Length > 2000 || !Uri.TryCreate(url, UriKind.Absolute, out endpoint!) || endpoint.Scheme is not ("https" or "http") || endpoint.Host.Length == 0)
+        {
+            endpoint = null!;
+            return "an address such as https://partner.example/events expected";
+        }
+
+        return endpoint.UserInfo.Length > 0 || endpoint.Fragment.Length > 0 ? "an address without user and fragment expected"
+            : endpoint.Scheme == "http" && !AnyAllowed ? "https expected"
+            : null;
+    }
+}

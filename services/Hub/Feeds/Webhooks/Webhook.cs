@@ -1,0 +1,138 @@
+using System.Security.Cryptography;
+using Intercommunalite.Hub.Privacy;
+using Npgsql;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.Feeds.Webhooks;
+
+/// <summary>Where the hub brings what a subscription has, and how that goes.</summary>
+/// <param name="Subscription">The subscription.</param>
+/// <param name="Url">The endpoint.</param>
+/// <param name="Secrets">Secrets that sign now, wrapped, the newest first.</param>
+/// <param name="Rate">Most requests a minute that the endpoint allowed; null for as many as it takes.</param>
+/// <param name="SucceededAt">When it took an event last.</param>
+/// <param name="FailingSince">Since when it has taken nothing though something was brought; null when it took the last one.</param>
+/// <param name="LastFailure">Why it took the last one that it did not take, as a status code or without an answer.</param>
+internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[]> Secrets, int? Rate, DateTimeOffset? SucceededAt, DateTimeOffset? FailingSince, string? LastFailure)
+{
+    private const string Columns = "subscription, url, secret, CASE WHEN previous_until > clock_timestamp() THEN previous END, rate, succeeded_at, failing_since, last_failure";
+
+    /// <summary>Whether it has been failing for so long that somebody should know.</summary>
+    public bool IsAlert(WebhookOptions options, DateTimeOffset now) => FailingSince is { } since && now - since >= options.AlertAfter;
+
+    /// <summary>That of a subscription, or null.</summary>
+    public static async Task<Webhook?> FindAsync(NpgsqlDataSource database, string subscription, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM feeds.webhook WHERE subscription = $1");
+        command.Parameters.Add(new() { Value = subscription });
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        return await row.ReadAsync(cancellation) ? Read(row) : null;
+    }
+
+    /// <summary>All of them, by subscription.</summary>
+    public static async Task<IReadOnlyDictionary<string, Webhook>> AllAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM feeds.webhook");
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        var all = new Dictionary<string, Webhook>(StringComparer.Ordinal);
+        while (await row.ReadAsync(cancellation)) all[row.GetString(0)] = Read(row);
+        return all;
+    }
+
+    /// <summary>Names of the subscriptions that are webhooks and not suspended.</summary>
+    public static async Task<IReadOnlyList<string>> ActiveAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("SELECT subscription FROM feeds.webhook JOIN feeds.subscription ON name = subscription WHERE state = 'active' ORDER BY subscription");
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        var names = new List<string>();
+        while (await row.ReadAsync(cancellation)) names.Add(row.GetString(0));
+        return names;
+    }
+
+    /// <summary>Makes a node's reader the one that delivers, unless another one that is alive does; and keeps it so.</summary>
+    public static async Task<bool> TakeAsync(NpgsqlDataSource database, string subscription, Guid reader, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("""
+            WITH taken AS (
+                UPDATE feeds.webhook w SET holder = $2 WHERE subscription = $1
+                    AND (holder IS NULL OR holder = $2 OR NOT EXISTS (SELECT FROM feeds.reader WHERE id = holder AND seen_at > clock_timestamp() - interval '10 s'))
+                RETURNING subscription)
+            INSERT INTO feeds.reader AS r (id, subscription, seen_at) SELECT $2, subscription, clock_timestamp() FROM taken
+            ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING 1
+            """);
+        command.Parameters.Add(new() { Value = subscription });
+        command.Parameters.Add(new() { Value = reader });
+        return await command.ExecuteScalarAsync(cancellation) is not null;
+    }
+
+    /// <summary>The endpoint took an event.</summary>
+    public static Task SucceededAsync(NpgsqlDataSource database, string subscription, CancellationToken cancellation) => RunAsync(
+        database, "UPDATE feeds.webhook SET succeeded_at = clock_timestamp(), failing_since = NULL WHERE subscription = $1", cancellation, subscription);
+
+    /// <summary>The endpoint did not take one.</summary>
+    public static Task FailedAsync(NpgsqlDataSource database, string subscription, string why, CancellationToken cancellation) => RunAsync(
+        database, "UPDATE feeds.webhook SET failing_since = coalesce(failing_since, clock_timestamp()), last_failure = $2 WHERE subscription = $1", cancellation, subscription, why);
+
+    /// <summary>What waited because the endpoint took nothing need wait no longer.</summary>
+    public static Task BackAsync(NpgsqlDataSource database, string subscription, CancellationToken cancellation) => RunAsync(
+        database, "UPDATE feeds.delivery SET due_at = clock_timestamp() WHERE subscription = $1 AND parked_at IS NULL AND holder IS NULL AND failures = 0 AND due_at > clock_timestamp()", cancellation, subscription);
+
+    /// <summary>Wraps the secrets with the newest master key.</summary>
+    /// <returns>How many were wrapped anew.</returns>
+    /// <exception cref="CryptographicException">One is wrapped with a master key that is not among those given.</exception>
+    public static async Task<int> RewrapAsync(NpgsqlDataSource database, IKeyWrapping master, CancellationToken cancellation)
+    {
+        var kept = new List<(string Subscription, string Column, byte[] Wrapped)>();
+        await using (var command = database.CreateCommand("SELECT subscription, secret, CASE WHEN previous_until > clock_timestamp() THEN previous END FROM feeds.webhook"))
+        {
+            await using var row = await command.ExecuteReaderAsync(cancellation);
+            while (await row.ReadAsync(cancellation))
+            {
+                kept.Add((row.GetString(0), "secret", row.GetFieldValue<byte[]>(1)));
+                if (!row.IsDBNull(2)) kept.Add((row.GetString(0), "previous", row.GetFieldValue<byte[]>(2)));
+            }
+        }
+
+        var rewrapped = 0;
+        foreach (var (subscription, column, wrapped) in kept.Where(one => !master.IsNewest(one.Wrapped)))
+        {
+            // One that is replaced meanwhile is wrapped with the newest key by whoever replaces it.
+            await using var command = database.CreateCommand($"UPDATE feeds.webhook SET {column} = $3 WHERE subscription = $1 AND {column} = $2");
+            command.Parameters.Add(new() { Value = subscription });
+            command.Parameters.Add(new() { Value = wrapped });
+            command.Parameters.Add(new() { Value = master.Wrap(master.Unwrap(wrapped)) });
+            rewrapped += await command.ExecuteNonQueryAsync(cancellation);
+        }
+
+        return rewrapped;
+    }
+
+    /// <summary>Its table.</summary>
+    public static Table Schema()
+    {
+        var table = new Table("feeds.webhook");
+        table.AddColumn("subscription", "text").AsPrimaryKey();
+        table.AddColumn("url", "text").NotNull();
+        table.AddColumn("secret", "bytea").NotNull();
+        table.AddColumn("previous", "bytea");
+        table.AddColumn("previous_until", "timestamptz");
+        table.AddColumn("rate", "integer");
+        table.AddColumn("holder", "uuid");
+        table.AddColumn("succeeded_at", "timestamptz");
+        table.AddColumn("failing_since", "timestamptz");
+        table.AddColumn("last_failure", "text");
+        return table;
+    }
+
+    private static Webhook Read(NpgsqlDataReader row) => new(
+        row.GetString(0), new Uri(row.GetString(1)), row.IsDBNull(3) ? [row.GetFieldValue<byte[]>(2)] : [row.GetFieldValue<byte[]>(2), row.GetFieldValue<byte[]>(3)],
+        row.IsDBNull(4) ? null : row.GetInt32(4), row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5), row.IsDBNull(6) ? null : row.GetFieldValue<DateTimeOffset>(6),
+        row.IsDBNull(7) ? null : row.GetString(7));
+
+    private static async Task RunAsync(NpgsqlDataSource database, string sql, CancellationToken cancellation, params object[] values)
+    {
+        await using var command = database.CreateCommand(sql);
+        foreach (var value in values) command.Parameters.Add(new() { Value = value });
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+}
