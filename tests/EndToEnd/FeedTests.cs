@@ -70,7 +70,7 @@ public sealed class FeedTests(FeedTests.Territory territory) : IClassFixture<Fee
     [InlineData("x", "", StatusCode.InvalidArgument)]
     [InlineData("-1", "", StatusCode.InvalidArgument)]
     [InlineData("", "fr.%", StatusCode.InvalidArgument)]
-    [InlineData("1000000", "", StatusCode.OutOfRange)]
+    [InlineData("1000000", "", StatusCode.FailedPrecondition)]
     public async Task Given_a_wrong_cursor_or_filter_Then_the_call_says_so(string cursor, string type, StatusCode status)
     {
         using var channel = _deployment.Feed();

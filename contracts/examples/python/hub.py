@@ -94,7 +94,7 @@ def forever(read):
             if error.code < 500 and error.code != 429:
                 sys.exit(f"no token: {error.code} {error.read().decode()}")
             failure = f"no token: {error}"
-        except urllib.error.URLError as error:
+        except (urllib.error.URLError, TimeoutError) as error:
             failure = f"no token: {error}"
         print(f"{failure}; trying again", file=sys.stderr)
         pause, refused = 1 if heard else min(2 * pause, 30), ""
