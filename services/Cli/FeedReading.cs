@@ -1,7 +1,9 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
 using System.Text.Json;
 using Grpc.Core;
-using Grpc.Net.Client;
+using Intercommunalite.Contracts.Client;
 using Intercommunalite.Contracts.Feed.V1;
 
 namespace Intercommunalite.Cli;
@@ -9,154 +11,170 @@ namespace Intercommunalite.Cli;
 /// <summary><c>interco feed</c>: prints the territory's events, once or for as long as they come.</summary>
 internal static class FeedReading
 {
-    private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(30);
-
-    /// <summary>What to read.</summary>
-    /// <param name="Server">Address of the feed.</param>
-    /// <param name="Credentials">With what it is called.</param>
-    /// <param name="Filter">Which events.</param>
-    /// <param name="Agreement">Under which agreement; empty when there is only one.</param>
-    /// <param name="Follow">Whether to go on once everything there is was read.</param>
-    /// <param name="Limit">Most events to print; null for all.</param>
-    /// <param name="Json">Whether as JSON.</param>
-    private sealed record Reading(Uri Server, Credentials Credentials, Filter Filter, string Agreement, bool Follow, long? Limit, bool Json);
-
     private sealed record Line(
         string Cursor, string Id, string Source, string Type, string Subject, string Time, string Commune, JsonElement Data, JsonElement? Personal);
 
-    public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time)
+    public static Command Command(CommonOptions common, Terminal terminal, TimeProvider time) => new(
+        "feed", "The territory's events in the order of the hub: all without personal data, or what an agreement allows.")
     {
-        var after = new Option<string?>("--after") { Description = "Cursor to begin after. Without it: the beginning.", HelpName = "CURSOR" };
-        var types = new Option<string[]>("--type")
+        new Reading(common, terminal, time, follow: false).Command,
+        new Reading(common, terminal, time, follow: true).Command,
+    };
+
+    /// <summary>One of the two commands: <c>read</c> ends once everything there is was read, <c>tail</c> goes on.</summary>
+    private sealed class Reading
+    {
+        private readonly CommonOptions _common;
+        private readonly Terminal _terminal;
+        private readonly TimeProvider _time;
+        private readonly bool _follow;
+
+        private readonly Option<string?> _after = new("--after") { Description = "Begin after this cursor.", HelpName = "CURSOR" };
+        private readonly Option<DateTimeOffset?> _since = new("--since")
         {
-            Description = "Only these types; a prefix may end with '*'.",
-            HelpName = "TYPE",
-            AllowMultipleArgumentsPerToken = true,
+            Description = "Begin with what the hub stored at this time or later: 2026-11-24, in UTC, or 2026-11-24T09:30:00+01:00.",
+            HelpName = "TIME",
+            CustomParser = result => Time(result, result.Tokens[0].Value),
         };
-        var communes = new Option<string[]>("--commune")
+
+        private readonly Option<bool> _fromBeginning = new("--from-beginning") { Description = "Begin with the first event." };
+        private readonly Option<string[]> _types = Many("--type", "TYPE", "Only these types; a prefix may end with '*'.");
+        private readonly Option<string[]> _communes = Many("--commune", "CODE", "Only events of these communes.");
+        private readonly Option<string[]> _subjects = Many("--subject", "SUBJECT", "Only of these subjects; a prefix may end with '*'.");
+        private readonly Option<Fact[]> _facts = new("--fact")
         {
-            Description = "Only events of these communes.",
-            HelpName = "CODE",
+            Description = "Only events whose field of data has one of these values; given more than once, all must hold.",
+            HelpName = "FIELD=VALUE[,VALUE…]",
             AllowMultipleArgumentsPerToken = true,
+            CustomParser = result => [.. result.Tokens.Select(token => OfText(result, token.Value))],
+            DefaultValueFactory = _ => [],
         };
-        var follow = new Option<bool>("--follow") { Description = "Go on with new events as they come, until Ctrl-C." };
-        var limit = new Option<long?>("--limit") { Description = "Most events to print.", HelpName = "N" };
-        var cursorFile = new Option<FileInfo?>("--cursor-file")
+
+        private readonly Option<long?> _limit = new("--limit") { Description = "Most events to print.", HelpName = "N" };
+        private readonly Option<FileInfo?> _cursorFile = new("--cursor-file")
         {
-            Description = "Keep the cursor here, and go on from it the next time; until it exists, --after holds.",
+            Description = "Keep the cursor here, and go on from it the next time; until it exists, the other options say where to begin.",
             HelpName = "FILE",
         };
-        var agreement = new Option<string>("--agreement")
+
+        private readonly Option<string> _agreement = new("--agreement")
         {
             Description = "Of a partner: the agreement under which to read. Needed when several are in force.",
             HelpName = "ID",
             DefaultValueFactory = _ => "",
         };
-        var command = new Command("feed", "Prints the territory's events in the order of the hub: all without personal data, or what an agreement allows.")
+
+        public Reading(CommonOptions common, Terminal terminal, TimeProvider time, bool follow)
         {
-            after, types, communes, follow, limit, cursorFile, agreement,
-        };
-        limit.Validators.Add(result =>
+            (_common, _terminal, _time, _follow) = (common, terminal, time, follow);
+            Command = follow
+                ? new("tail", "Prints events as they come, from now on or from where the options say, until Ctrl-C; goes on when the hub was away.") { _fromBeginning }
+                : new("read", "Prints the events there are, from the beginning or from where the options say, and ends.");
+            foreach (var option in new Option[] { _after, _since, _types, _communes, _subjects, _facts, _limit, _cursorFile, _agreement }) Command.Add(option);
+            _limit.Validators.Add(result =>
+            {
+                if (result.GetValueOrDefault<long?>() < 1) result.AddError("--limit must be 1 or more.");
+            });
+            Command.Validators.Add(result =>
+            {
+                if (new Option[] { _after, _since, _fromBeginning }.Count(option => result.GetResult(option) is not null) > 1) result.AddError("Only one of --after, --since and --from-beginning can be given.");
+            });
+            Command.SetAction(RunAsync);
+        }
+
+        public Command Command { get; }
+
+        private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellation)
         {
-            if (result.GetValueOrDefault<long?>() < 1) result.AddError("--limit must be 1 or more.");
-        });
-        command.SetAction(async (parsed, cancellation) =>
-        {
-            var server = parsed.GetValue(common.Grpc)
+            var server = parsed.GetValue(_common.Grpc)
                 ?? throw new Failure("Where is the hub's feed? Name its gRPC address with --grpc URL or in INTERCO_GRPC.");
-            var filter = new Filter();
-            filter.Types_.AddRange(parsed.GetValue(types));
-            filter.Communes.AddRange(parsed.GetValue(communes));
-            var reading = new Reading(server, common.Credentials(parsed), filter, parsed.GetRequiredValue(agreement), parsed.GetValue(follow), parsed.GetValue(limit), parsed.GetValue(common.Json));
-            var cursor = CursorFile.Open(parsed.GetValue(cursorFile), parsed.GetValue(after));
+            using var kept = parsed.GetValue(_cursorFile) is { } file ? CursorFile.Open(file.FullName) : null;
+            var request = Request(parsed, kept?.Value ?? "");
+            var (credentials, last) = (_common.Credentials(parsed), request.Cursor);
+            var feed = new FeedClient(server, credentials.TokenAsync) { Time = _time, Interrupted = (why, pause) => Interrupted(server, last, why, pause) };
+            var (printed, limit, json) = (0L, parsed.GetValue(_limit), parsed.GetValue(_common.Json));
             try
             {
-                await ReadAsync(reading, cursor, terminal, time, cancellation);
+                await foreach (var message in feed.SubscribeAsync(request, cancellation))
+                {
+                    if (message.Event is { } came) Print(came, json);
+                    last = message.Cursor;
+                    kept?.Keep(last);
+                    if (message.Event is not null && ++printed == limit) break;
+                    if (message.CaughtUp is not null && !_follow) break;
+                }
             }
-            catch (Exception e) when (reading.Follow && cancellation.IsCancellationRequested && e is OperationCanceledException or RpcException)
+            catch (HubRefusedException e)
+            {
+                throw new Failure(e.Message, e);
+            }
+            catch (OperationCanceledException) when (_follow && cancellation.IsCancellationRequested)
             {
                 // Ctrl-C is how following ends.
             }
 
             return Interco.Succeeded;
-        });
-        return command;
-    }
+        }
 
-    private static async Task<Metadata> HeadersAsync(Reading reading, CancellationToken cancellation) =>
-        await reading.Credentials.HeaderAsync(reading.Server, cancellation) is { } token ? new() { { "authorization", token.ToString() } } : [];
-
-    private static async Task ReadAsync(Reading reading, CursorFile cursor, Terminal terminal, TimeProvider time, CancellationToken cancellation)
-    {
-        using var channel = GrpcChannel.ForAddress(reading.Server);
-        var client = new Feed.FeedClient(channel);
-        var printed = 0L;
-        var pause = TimeSpan.FromSeconds(1);
-        while (true)
+        private SubscribeRequest Request(ParseResult parsed, string kept)
         {
-            try
+            var after = kept.Length > 0 ? kept : parsed.GetValue(_after) ?? "";
+            var since = after.Length > 0 ? null : parsed.GetValue(_since);
+            return new()
             {
-                using var call = client.Subscribe(new() { Cursor = cursor.Value, Filter = reading.Filter, Agreement = reading.Agreement }, await HeadersAsync(reading, cancellation), cancellationToken: cancellation);
-                await foreach (var message in call.ResponseStream.ReadAllAsync(cancellation))
+                Cursor = after,
+                Since = since is { } begin ? Google.Protobuf.WellKnownTypes.Timestamp.FromDateTimeOffset(begin) : null,
+                // An empty --after is the beginning too.
+                FromNow = _follow && kept.Length == 0 && parsed.GetResult(_after) is null && since is null && !parsed.GetValue(_fromBeginning),
+                Agreement = parsed.GetRequiredValue(_agreement),
+                Filter = new()
                 {
-                    pause = TimeSpan.FromSeconds(1);
-                    switch (message.MessageCase)
-                    {
-                        case SubscribeResponse.MessageOneofCase.Event:
-                            Print(message.Event, reading.Json, terminal);
-                            cursor.Keep(message.Event.Cursor);
-                            if (++printed == reading.Limit) return;
-                            break;
-                        case SubscribeResponse.MessageOneofCase.Checkpoint:
-                            cursor.Keep(message.Checkpoint.Cursor);
-                            break;
-                        case SubscribeResponse.MessageOneofCase.CaughtUp:
-                            cursor.Keep(message.CaughtUp.Cursor);
-                            if (!reading.Follow) return;
-                            break;
-                    }
-                }
+                    Types_ = { parsed.GetValue(_types) ?? [] },
+                    Communes = { parsed.GetValue(_communes) ?? [] },
+                    Subjects = { parsed.GetValue(_subjects) ?? [] },
+                    Facts = { parsed.GetValue(_facts) ?? [] },
+                },
+            };
+        }
 
-                if (!reading.Follow)
-                    throw new Failure($"The feed at {reading.Server} broke off. Read on with --after {cursor.Value}");
-            }
-            catch (RpcException e) when (reading.Follow && MayComeBack(e.StatusCode) && !cancellation.IsCancellationRequested)
-            {
-                terminal.Say($"The feed at {reading.Server} is away; asking again in {pause.TotalSeconds:F0} s.");
-            }
-            catch (RpcException e) when (!cancellation.IsCancellationRequested)
-            {
-                throw new Failure(Explain(e.Status, reading.Server), e);
-            }
+        private void Interrupted(Uri server, string last, Exception why, TimeSpan pause)
+        {
+            var detail = why is RpcException error ? error.Status.Detail : why.Message;
+            // Whoever reads to the end waits for it: better to be told at once.
+            if (!_follow && last.Length == 0) throw new Failure($"No feed answers at {server}: {detail} Check --grpc, and that the hub runs.", why);
+            if (!_follow) throw new Failure($"The feed at {server} broke off: {detail} Read on with --after {last}", why);
+            _terminal.Say(string.Create(CultureInfo.InvariantCulture, $"The feed at {server} is away ({detail}); asking again in {pause.TotalSeconds:F1} s."));
+        }
 
-            await Task.Delay(pause, time, cancellation);
-            pause = pause * 2 < s_longestPause ? pause * 2 : s_longestPause;
+        private void Print(Event came, bool json)
+        {
+            if (json)
+            {
+                using var data = JsonDocument.Parse(came.Data);
+                _terminal.WriteJson(new Line(
+                    came.Cursor, came.Id, came.Source, came.Type, came.Subject, came.Time, came.Commune, data.RootElement, came.Personal.Length > 0 ? JsonElement.Parse(came.Personal) : null));
+            }
+            else
+            {
+                _terminal.Write($"{came.Cursor}  {came.Time}  {came.Commune}  {came.Type}  {came.Subject}");
+            }
+        }
+
+        private static Option<string[]> Many(string name, string value, string description) =>
+            new(name) { Description = description, HelpName = value, AllowMultipleArgumentsPerToken = true };
+
+        private static DateTimeOffset? Time(ArgumentResult result, string text)
+        {
+            if (DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
+            result.AddError($"'{text}' is not a time such as 2026-11-24T09:30:00+01:00.");
+            return null;
+        }
+
+        private static Fact OfText(ArgumentResult result, string text)
+        {
+            if (text.IndexOf('=', StringComparison.Ordinal) is > 0 and var sign) return new() { Field = text[..sign], Values = { text[(sign + 1)..].Split(',') } };
+            result.AddError($"'{text}' is not a fact such as residenceCommune=35085,35337.");
+            return new();
         }
     }
-
-    private static void Print(Event e, bool json, Terminal terminal)
-    {
-        if (json)
-        {
-            using var data = JsonDocument.Parse(e.Data);
-            terminal.WriteJson(new Line(
-                e.Cursor, e.Id, e.Source, e.Type, e.Subject, e.Time, e.Commune, data.RootElement, e.Personal.Length > 0 ? JsonElement.Parse(e.Personal) : null));
-        }
-        else
-        {
-            terminal.Write($"{e.Cursor}  {e.Time}  {e.Commune}  {e.Type}  {e.Subject}");
-        }
-    }
-
-    // A hub that stops breaks its calls off in one of these ways.
-    private static bool MayComeBack(StatusCode status) =>
-        status is StatusCode.Unavailable or StatusCode.Internal or StatusCode.Cancelled or StatusCode.Unknown or StatusCode.DeadlineExceeded;
-
-    private static string Explain(Grpc.Core.Status status, Uri server) => status.StatusCode switch
-    {
-        StatusCode.Unavailable => $"No feed answers at {server}. Check --grpc, and that the hub runs.",
-        StatusCode.InvalidArgument => $"The feed at {server} does not accept the request: {status.Detail}",
-        StatusCode.Unauthenticated or StatusCode.PermissionDenied => $"The feed at {server} does not let you in: {status.Detail}",
-        _ => $"The feed at {server} failed ({status.StatusCode}): {status.Detail}",
-    };
 }

@@ -51,8 +51,7 @@ app.MapGroup("/api/v1").WithMetadata(Body.Limit)
     .MapOpenData()
     .MapReplay()
     .MapAgreements()
-    .MapFeedApi()
-    .MapRecordHistory();
+    .MapFeedCalls();
 app.MapTokenServer();
 app.MapFeeds();
 app.MapDashboard();

@@ -21,7 +21,7 @@ public sealed class FeedTests : IDisposable
     {
         await using var hub = await HubAsync(new FakeFeed(3));
 
-        var run = await Command.RunAsync("feed", "--grpc", hub.Address);
+        var run = await Command.RunAsync("feed", "read", "--grpc", hub.Address);
 
         Assert.Equal(0, run.ExitCode);
         Assert.Equal(3, Lines(run).Length);
@@ -33,7 +33,7 @@ public sealed class FeedTests : IDisposable
     {
         await using var hub = await HubAsync(new FakeFeed(2));
 
-        var run = await Command.RunAsync("feed", "--json", "--grpc", hub.Address);
+        var run = await Command.RunAsync("feed", "read", "--json", "--grpc", hub.Address);
 
         var second = JsonDocument.Parse(Lines(run)[1]).RootElement;
         Assert.Equal("c2", second.GetProperty("cursor").GetString());
@@ -48,13 +48,69 @@ public sealed class FeedTests : IDisposable
         await using var hub = await HubAsync(feed);
 
         var run = await Command.RunAsync(
-            "feed", "--after", "c1", "--type", "fr.intercommunalite.schools.*", "--type", "b", "--commune", "35085", "35317", "--agreement", "canteen", "--grpc", hub.Address);
+            "feed", "read", "--after", "c1", "--type", "fr.intercommunalite.schools.*", "--type", "b", "--commune", "35085", "35317", "--subject", "invoice/2026/*",
+            "--fact", "residenceCommune=35085,35337", "--agreement", "canteen", "--grpc", hub.Address);
 
         Assert.Equal(2, Lines(run).Length);
         var request = Assert.Single(feed.Requests);
         Assert.Equal(("c1", "canteen"), (request.Cursor, request.Agreement));
         Assert.Equal(["fr.intercommunalite.schools.*", "b"], request.Filter.Types_);
         Assert.Equal(["35085", "35317"], request.Filter.Communes);
+        Assert.Equal(["invoice/2026/*"], request.Filter.Subjects);
+        Assert.Equal(("residenceCommune", "35085 35337"), (request.Filter.Facts.Single().Field, string.Join(' ', request.Filter.Facts.Single().Values)));
+    }
+
+    [Theory]
+    [InlineData("", true, null)]
+    [InlineData("--from-beginning", false, null)]
+    [InlineData("--since 2026-11-24T10:00:00+01:00", false, "2026-11-24T09:00:00Z")]
+    [InlineData("--since 2026-11-24", false, "2026-11-24T00:00:00Z")]
+    public async Task Given_where_to_begin_When_followed_Then_the_hub_is_asked_for_it(string begin, bool fromNow, string? since)
+    {
+        var feed = new FakeFeed(1);
+        await using var hub = await HubAsync(feed);
+
+        await Command.RunAsync(["feed", "tail", .. begin.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--limit", "1", "--grpc", hub.Address]);
+
+        var request = Assert.Single(feed.Requests);
+        Assert.Equal(("", fromNow, since), (request.Cursor, request.FromNow, request.Since?.ToDateTimeOffset().ToString("yyyy-MM-ddTHH:mm:ssZ", System.Globalization.CultureInfo.InvariantCulture)));
+    }
+
+    [Theory]
+    [InlineData("feed tail --after c1 --since 2026-11-24", "Only one of --after, --since and --from-beginning")]
+    [InlineData("feed read --since yesterday", "'yesterday' is not a time")]
+    [InlineData("feed read --fact residenceCommune", "'residenceCommune' is not a fact such as")]
+    [InlineData("feed", "Required command")]
+    public async Task Given_a_command_line_without_sense_Then_it_says_why(string line, string why)
+    {
+        var run = await Command.RunAsync(line.Split(' '));
+
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains(why, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_cursor_file_and_another_beginning_When_followed_again_Then_the_file_counts()
+    {
+        var feed = new FakeFeed(3);
+        await using var hub = await HubAsync(feed);
+
+        await Command.RunAsync("feed", "tail", "--from-beginning", "--limit", "2", "--cursor-file", _cursorFile, "--grpc", hub.Address);
+        var run = await Command.RunAsync("feed", "tail", "--from-beginning", "--limit", "1", "--cursor-file", _cursorFile, "--grpc", hub.Address);
+
+        Assert.Equal("c3", Assert.Single(Lines(run))[..2]);
+        Assert.Equal(["", "c2"], feed.Requests.Select(request => request.Cursor));
+    }
+
+    [Fact]
+    public async Task Given_a_feed_that_breaks_off_When_read_to_the_end_Then_it_says_where_to_go_on()
+    {
+        await using var hub = await HubAsync(new FakeFeed(4) { FailsFirstAfter = 2 });
+
+        var run = await Command.RunAsync("feed", "read", "--grpc", hub.Address);
+
+        Assert.Equal((1, 2), (run.ExitCode, Lines(run).Length));
+        Assert.Contains("broke off: stopping Read on with --after c2", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -62,10 +118,10 @@ public sealed class FeedTests : IDisposable
     {
         await using var hub = await HubAsync(new FakeFeed(5));
 
-        var first = await Command.RunAsync("feed", "--limit", "2", "--cursor-file", _cursorFile, "--grpc", hub.Address);
+        var first = await Command.RunAsync("feed", "read", "--limit", "2", "--cursor-file", _cursorFile, "--grpc", hub.Address);
         var kept = await File.ReadAllTextAsync(_cursorFile);
-        var second = await Command.RunAsync("feed", "--cursor-file", _cursorFile, "--grpc", hub.Address);
-        var third = await Command.RunAsync("feed", "--cursor-file", _cursorFile, "--grpc", hub.Address);
+        var second = await Command.RunAsync("feed", "read", "--cursor-file", _cursorFile, "--grpc", hub.Address);
+        var third = await Command.RunAsync("feed", "read", "--cursor-file", _cursorFile, "--grpc", hub.Address);
 
         Assert.Equal("c2\n", kept);
         Assert.Equal(["c1", "c2"], Lines(first).Select(line => line[..2]));
@@ -80,7 +136,7 @@ public sealed class FeedTests : IDisposable
         var feed = new FakeFeed(4) { FailsFirstAfter = 2, StaysOpen = true };
         await using var hub = await HubAsync(feed);
 
-        var run = await Command.RunAsync(new SwiftTime(), Watch, interrupt.Token, "feed", "--follow", "--grpc", hub.Address);
+        var run = await Command.RunAsync(new SwiftTime(), Watch, interrupt.Token, "feed", "tail", "--from-beginning", "--grpc", hub.Address);
 
         Assert.Equal(0, run.ExitCode);
         Assert.Equal(["c1", "c2", "c3", "c4"], Lines(run).Select(line => line[..2]));
@@ -98,7 +154,7 @@ public sealed class FeedTests : IDisposable
     {
         await using var hub = await HubAsync(new FakeFeed(3));
 
-        var run = await Command.RunAsync("feed", "--after", "nonsense", "--grpc", hub.Address);
+        var run = await Command.RunAsync("feed", "read", "--after", "nonsense", "--grpc", hub.Address);
 
         Assert.Equal(1, run.ExitCode);
         Assert.Contains("does not accept the request: not a cursor of this feed", run.Error, StringComparison.Ordinal);
@@ -107,8 +163,8 @@ public sealed class FeedTests : IDisposable
     [Fact]
     public async Task Given_no_feed_When_read_Then_it_says_where_none_is()
     {
-        var nowhere = await Command.RunAsync("feed", "--grpc", "http://127.0.0.1:9");
-        var unsaid = await Command.RunAsync("feed");
+        var nowhere = await Command.RunAsync("feed", "read", "--grpc", "http://127.0.0.1:9");
+        var unsaid = await Command.RunAsync("feed", "read");
 
         Assert.Equal((1, 1), (nowhere.ExitCode, unsaid.ExitCode));
         Assert.Contains("No feed answers at http://127.0.0.1:9", nowhere.Error, StringComparison.Ordinal);

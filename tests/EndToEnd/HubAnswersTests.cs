@@ -47,7 +47,7 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
                 "/api/v1/access/accounts", "/api/v1/access/accounts/{id}", "/api/v1/access/accounts/{id}/authenticator",
                 "/api/v1/access/accounts/{id}/password", "/api/v1/access/accounts/{id}/suspension", "/api/v1/access/bus-users",
                 "/api/v1/access/bus-users/{name}", "/api/v1/admin/events", "/api/v1/admin/projections", "/api/v1/admin/projections/{name}",
-                "/api/v1/admin/projections/{name}/rebuild", "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons",
+                "/api/v1/admin/projections/{name}/diff", "/api/v1/admin/projections/{name}/rebuild", "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons",
                 "/api/v1/admin/quarantine/retry", "/api/v1/admin/quarantine/{id}", "/api/v1/admin/quarantine/{id}/discard",
                 "/api/v1/admin/quarantine/{id}/retry", "/api/v1/agreements", "/api/v1/agreements/{id}", "/api/v1/agreements/{id}/activation",
                 "/api/v1/agreements/{id}/end", "/api/v1/agreements/{id}/resumption", "/api/v1/agreements/{id}/suspension", "/api/v1/audit",

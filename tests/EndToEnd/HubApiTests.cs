@@ -40,7 +40,7 @@ public sealed class HubApiTests : IAsyncLifetime
 
         await _deployment.Database.ExecuteAsync("UPDATE civil_records.indicator SET births = 999; DELETE FROM civil_records.act");
 
-        var rebuild = _deployment.IntercoAsync("projections", "rebuild", "civil-records");
+        var rebuild = _deployment.IntercoAsync("projections", "rebuild", "civil-records", "--reason", "altered by hand");
         using var meanwhile = await _deployment.PostAsync(0, Some.Combourg, Some.Births(Some.Combourg, 51, 1));
         Assert.Equal(HttpStatusCode.Accepted, meanwhile.StatusCode);
         Assert.NotNull(await _deployment.GetAsync("/api/v1/civil-records/indicators"));

@@ -60,7 +60,7 @@ public sealed partial class MarkerTests
         foreach (var path in (string[])["admin/quarantine?limit=1000", "admin/quarantine/reasons", "admin/quarantine/2", "ingestion", "civil-records/indicators", "schools/rolls", "payments/summary", "admin/projections"])
             NoMarker(path, (await deployment.GetAsync($"/api/v1/{path}")).ToJsonString());
         using (var client = deployment.ClientOf(deployment.Hub)) NoMarker("export", await client.GetStringAsync(new Uri("/api/v1/admin/events", UriKind.Relative)));
-        NoMarker("feed", await deployment.IntercoAsync("feed", "--after", "", "--limit", "1000", "--json"));
+        NoMarker("feed", await deployment.IntercoAsync("feed", "read", "--after", "", "--limit", "1000", "--json"));
         NoMarker("the hub's database", await Dump.OfAsync(deployment.Database.ConnectionString));
         NoMarker("the keys' database", await Dump.OfAsync(deployment.Database.KeysConnectionString));
         Assert.All(deployment.Connectors.Append(deployment.Hub), service => NoMarker(service.Name, ReadShared(service.LogFile)));

@@ -15,6 +15,7 @@ using Marten;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using Xunit;
 
@@ -39,6 +40,7 @@ public sealed class HubStore : IAsyncLifetime
     private readonly Dictionary<CommuneCode, long> _last = [];
     private readonly string? _given;
     private readonly string? _givenKeys;
+    private readonly List<Projector> _nodes = [];
     private TestDatabase? _database;
     private WebApplication _hub = null!;
 
@@ -90,6 +92,7 @@ public sealed class HubStore : IAsyncLifetime
 
     public async Task DisposeAsync()
     {
+        foreach (var node in _nodes) await node.StopAsync(CancellationToken.None);
         await _hub.DisposeAsync();
         if (_database is not null) await _database.DisposeAsync();
     }
@@ -154,12 +157,36 @@ public sealed class HubStore : IAsyncLifetime
         }
     }
 
-    /// <summary>A projection is built anew from all events.</summary>
+    /// <summary>Another node of the hub runs the projections, or waits for its turn; it ends with this store.</summary>
+    internal async Task<Projector> StartNodeAsync(string name)
+    {
+        var schema = Services.GetRequiredService<StoreSchema>();
+        if (!schema.Applied.IsCompleted) await schema.StartAsync(CancellationToken.None);
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["ConnectionStrings:Hub"] = NodeConnectionString(name) }).Build();
+        var projector = new Projector(Projections, schema, Services.GetRequiredService<AuditLog>(), configuration, TimeProvider.System, NullLogger<Projector>.Instance);
+        _nodes.Add(projector);
+        await projector.StartAsync(CancellationToken.None);
+        return projector;
+    }
+
+    /// <summary>How a node connects, by whose name it is seen in the database.</summary>
+    internal string NodeConnectionString(string name) => new NpgsqlConnectionStringBuilder(ConnectionString) { ApplicationName = name, Pooling = false }.ConnectionString;
+
+    /// <summary>A projection is built anew from all events, and put into service.</summary>
     public async Task RebuildAsync(string projection)
     {
-        await using (var connection = await Database.OpenConnectionAsync())
-            await Projections.Single(one => one.Name == projection).BeginAnewAsync(connection, CancellationToken.None);
+        Assert.True(await Rebuilds.AskAsync(Database, projection, new("test", "a test"), CancellationToken.None));
+        var rebuilder = new Rebuilder([.. Projections], ConnectionString, Services.GetRequiredService<AuditLog>(), TimeProvider.System, NullLogger<Rebuilder>.Instance);
+        await using var session = await Database.OpenConnectionAsync();
         await ProjectAsync();
+        await Eventually.Is(
+            async () =>
+            {
+                while ((await rebuilder.TurnAsync(session, look: true, CancellationToken.None)).More) continue;
+                return (await Rebuilds.AllAsync(Database, CancellationToken.None))[projection];
+            },
+            rebuild => !rebuild.IsActive);
+        Assert.Equal("completed", (await RowsAsync($"SELECT coalesce(error, state) FROM replay.rebuild WHERE projection = '{projection}'")).Single());
     }
 
     /// <summary>Rows of a query, each as its values with a space between.</summary>

@@ -39,11 +39,11 @@ internal static class Rules
     /// <summary>The feed: partners under an agreement, administrators without personal data.</summary>
     public const string ReadFeed = "read-feed";
 
-    /// <summary>Durable subscriptions: partners their own, administrators all.</summary>
-    public const string UseSubscriptions = "use-subscriptions";
-
     /// <summary>What became of one record: administrators, agents of a commune for its own, both without persons; partners under an agreement.</summary>
     public const string ReadRecords = "read-records";
+
+    /// <summary>Durable subscriptions: partners their own, administrators all.</summary>
+    public const string UseSubscriptions = "use-subscriptions";
 
     /// <summary>Reading agreements: administrators, the DPO, a partner its own.</summary>
     public const string ReadAgreements = "read-agreements";
@@ -73,8 +73,8 @@ internal static class Rules
         (ProtectData, [Roles.DataProtectionOfficer]),
         (Audit, [Roles.DataProtectionOfficer, Roles.Administrator]),
         (ReadFeed, [Roles.Partner, Roles.Administrator]),
-        (UseSubscriptions, [Roles.Partner, Roles.Administrator]),
         (ReadRecords, [Roles.Partner, Roles.CommuneAgent, Roles.Administrator]),
+        (UseSubscriptions, [Roles.Partner, Roles.Administrator]),
         (ReadAgreements, [Roles.Administrator, Roles.DataProtectionOfficer, Roles.Partner]),
         (ManageAgreements, [Roles.Administrator]),
     ];

@@ -44,7 +44,7 @@ internal sealed record Indicator(
 /// counts once, as last said; a corrected one counts as corrected; an annulled one no longer.
 /// </summary>
 internal sealed class IndicatorsProjection() : ConsolidatedProjection(
-    ProjectionName, Catalogue.All.Where(type => type.Domain == "civil-records"), Acts.Name, Indicators.Name)
+    ProjectionName, Catalogue.All.Where(type => type.Domain == "civil-records"), Acts, Indicators)
 {
     public const string ProjectionName = "civil-records";
     public const string Registration = "registration";
@@ -53,6 +53,9 @@ internal sealed class IndicatorsProjection() : ConsolidatedProjection(
     public static RowTable<Act> Acts { get; } = new("civil_records.act", keyLength: 3);
 
     public static RowTable<Indicator> Indicators { get; } = new("civil_records.indicator", keyLength: 3);
+
+    /// <inheritdoc/>
+    public override string AcrossCommunes => "the figures by residence count acts that other communes registered";
 
     protected override async Task ProjectAsync(Page page, CancellationToken cancellation)
     {

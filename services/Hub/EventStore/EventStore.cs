@@ -56,7 +56,7 @@ internal static class EventStore
         options.Events.AppendMode = EventAppendMode.Quick;
         options.Events.EnableUniqueIndexOnEventId = true;
         options.Events.MetadataConfig.HeadersEnabled = true;
-        options.Storage.ExtendedSchemaObjects.Add(RebuildRequests.Schema());
+        options.Storage.ExtendedSchemaObjects.Add(Rebuilds.Schema());
         options.Storage.ExtendedSchemaObjects.Add(Pauses.Schema());
         foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
     }

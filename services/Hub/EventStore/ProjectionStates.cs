@@ -27,9 +27,6 @@ internal sealed record ProjectionState(string Name, long Position, long HighWate
 {
     /// <summary>Events that it has not seen.</summary>
     public long Lag => Math.Max(0, HighWater - Position);
-
-    /// <summary>Whether a rebuild was asked for and has not ended.</summary>
-    public bool IsRebuilding => Rebuild is { State: "requested" or "running" };
 }
 
 /// <summary>
@@ -37,8 +34,8 @@ internal sealed record ProjectionState(string Name, long Position, long HighWate
 /// </summary>
 /// <remarks>
 /// As a health check: unhealthy when a projection is behind a limit, or all are paused. A single one that is paused only makes it
-/// degraded, and ready, whatever its lag: the figures of the others are right, and the hub must answer those who mend it. One that
-/// is being rebuilt does not count.
+/// degraded, and ready, whatever its lag: the figures of the others are right, and the hub must answer those who mend it. A rebuild
+/// changes nothing: the figures in service go on.
 /// </remarks>
 internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
 {
@@ -61,14 +58,17 @@ internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
         _names = [.. projections.Select(projection => projection.Name)];
         _meter.CreateObservableGauge(
             "hub.projection.lag_seconds", () => Each(state => state.Behind.TotalSeconds), "s",
-            "How long the oldest event that a projection has not seen has been in the store; while it is rebuilt, of all events");
+            "How long the oldest event that a projection has not seen has been in the store");
         _meter.CreateObservableGauge("hub.projection.paused", () => Each(state => state.Pause is null ? 0 : 1), "{projection}", "1 for a projection that stands still at an event");
+        _meter.CreateObservableGauge(
+            "hub.projection.rebuild.events", () => Rebuilt(rebuild => rebuild.Position), "{event}", "Events of the store that a rebuild has gone through; none while none runs");
+        _meter.CreateObservableGauge("hub.projection.rebuild.rate", () => Rebuilt(rebuild => rebuild.Rate), "{event}/s", "Events of the store that a rebuild goes through a second");
     }
 
     /// <summary>All projections as they are now.</summary>
     public async Task<IReadOnlyList<ProjectionState>> AllAsync(CancellationToken cancellation)
     {
-        var (rebuilds, pauses) = (await RebuildRequests.AllAsync(_database, cancellation), await Pauses.AllAsync(_database, cancellation));
+        var (rebuilds, pauses) = (await Rebuilds.AllAsync(_database, cancellation), await Pauses.AllAsync(_database, cancellation));
         var states = new List<ProjectionState>(_names.Length);
         // The store writes its times as UTC into the session's time zone, so that is how they are read: right in any time zone.
         await using var command = _database.CreateCommand($"""
@@ -112,7 +112,7 @@ internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
     {
         var paused = states.Where(state => state.Pause is not null).ToList();
         if (paused.Count > 0 && paused.Count == states.Count) return HealthCheckResult.Unhealthy("all projections are paused: see interco projections list");
-        var late = states.Where(state => state is { Pause: null, IsRebuilding: false, Rebuild: not { State: "failed" } } && state.Behind > limit).ToList();
+        var late = states.Where(state => state.Pause is null && state.Behind > limit).ToList();
         if (late.Count > 0)
         {
             return HealthCheckResult.Unhealthy(string.Join("; ", late.Select(state => string.Create(
@@ -159,6 +159,11 @@ internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
     private IEnumerable<Measurement<T>> Each<T>(Func<ProjectionState, T> value)
         where T : struct =>
         Volatile.Read(ref _seen).Select(state => new Measurement<T>(value(state), new KeyValuePair<string, object?>("projection", state.Name)));
+
+    private IEnumerable<Measurement<T>> Rebuilt<T>(Func<Rebuild, T> value)
+        where T : struct =>
+        Volatile.Read(ref _seen).Where(state => state.Rebuild is { IsActive: true })
+            .Select(state => new Measurement<T>(value(state.Rebuild!), new KeyValuePair<string, object?>("projection", state.Name)));
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "The projections could not be looked up. {Reason}")]
     private partial void LogAway(string reason);

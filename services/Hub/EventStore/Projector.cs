@@ -1,3 +1,4 @@
+using Intercommunalite.Hub.Audit;
 using Npgsql;
 
 namespace Intercommunalite.Hub.EventStore;
@@ -7,7 +8,7 @@ namespace Intercommunalite.Hub.EventStore;
 /// through that one session, so that a node which loses it can write nothing more. A node that is frozen keeps its session: when
 /// it gives no sign of life for a while, another node ends the session and takes over.
 /// A projection that fails is paused at the event that it fails on; its error is kept for the administrator, and it is tried
-/// again after a while. The other projections go on.
+/// again after a while. The other projections go on. Rebuilds are made in between, see <see cref="Rebuilder"/>.
 /// </summary>
 internal sealed partial class Projector : BackgroundService
 {
@@ -21,18 +22,20 @@ internal sealed partial class Projector : BackgroundService
     private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(15);
 
     private readonly List<Running> _running;
+    private readonly Rebuilder _rebuilder;
     private readonly StoreSchema _schema;
     private readonly string _session;
     private readonly TimeProvider _clock;
     private readonly ILogger<Projector> _logger;
 
     public Projector(
-        IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, IConfiguration configuration, TimeProvider clock, ILogger<Projector> logger)
+        IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, AuditLog audit, IConfiguration configuration, TimeProvider clock, ILogger<Projector> logger)
     {
         (_schema, _clock, _logger) = (schema, clock, logger);
         _running = [.. projections.Select(projection => new Running(projection))];
         // A session of its own: one that went back to a pool would keep the lock.
         _session = new NpgsqlConnectionStringBuilder(EventStore.WithoutIdleTransactions(configuration.GetConnectionString("Hub"))) { Pooling = false, KeepAlive = 10 }.ConnectionString;
+        _rebuilder = new(projections.ToList(), _session, audit, clock, logger);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -53,6 +56,7 @@ internal sealed partial class Projector : BackgroundService
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
                     LogLost(e.Message);
+                    await _rebuilder.ForgetAsync();
                     await Task.Delay(s_idle, _clock, stoppingToken);
                 }
             }
@@ -60,6 +64,7 @@ internal sealed partial class Projector : BackgroundService
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             // Stopping: the session ends, and the lock with it.
+            await _rebuilder.ForgetAsync();
         }
     }
 
@@ -92,17 +97,20 @@ internal sealed partial class Projector : BackgroundService
         var signed = DateTimeOffset.MinValue;
         while (true)
         {
-            if (_clock.GetUtcNow() - signed >= s_idle)
+            var look = _clock.GetUtcNow() - signed >= s_idle;
+            if (look)
             {
                 signed = _clock.GetUtcNow();
                 await ExecuteAsync(session, Append.FreeFromFrozenNodes, stopping);
-                await BeginRebuildsAsync(session, stopping);
-                await RebuildRequests.FinishReachedAsync(session, stopping);
             }
 
             appended = false;
             var more = false;
             foreach (var running in _running) more |= await AdvanceAsync(running, session, stopping);
+            // What is in service goes first; a rebuild gets the time between.
+            var (moreToRebuild, replaced) = await _rebuilder.TurnAsync(session, look, stopping);
+            more |= moreToRebuild;
+            if (replaced is not null) _running.Find(running => running.Projection.Name == replaced)?.Forget();
             if (more) continue;
             if (!appended) await session.WaitAsync(s_idle, stopping);
             await Task.Delay(s_gather, _clock, stopping);
@@ -136,23 +144,9 @@ internal sealed partial class Projector : BackgroundService
             running.PausedUntil = _clock.GetUtcNow() + s_pause;
             var reason = $"{e.Message} ({e.GetType().Name})";
             await Pauses.BeginAsync(session, running.Projection.Name, reason, stopping);
-            await RebuildRequests.FailAsync(session, running.Projection.Name, reason, stopping);
             if (running.IsPaused != true) LogPaused(running.Projection.Name, reason);
             running.IsPaused = true;
             return false;
-        }
-    }
-
-    private async Task BeginRebuildsAsync(NpgsqlConnection session, CancellationToken stopping)
-    {
-        while (await RebuildRequests.NextAsync(session, stopping) is { } name)
-        {
-            // Without statistics, reading the events back after a bulk load is several times slower.
-            await ExecuteAsync(session, "ANALYZE hub.mt_events", stopping);
-            await using var transaction = await session.BeginTransactionAsync(stopping);
-            await RebuildRequests.StartAsync(session, name, stopping);
-            if (_running.Find(running => running.Projection.Name == name) is { } found) await found.Projection.BeginAnewAsync(session, stopping);
-            await transaction.CommitAsync(stopping);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Reflection;
 using System.Text.Json;
 using Npgsql;
@@ -6,68 +7,75 @@ using Weasel.Postgresql.Tables;
 
 namespace Intercommunalite.Hub.EventStore;
 
+/// <summary>A table of a projection, whatever its rows are.</summary>
+/// <param name="name"><c>schema.table</c> of the version in service.</param>
+/// <param name="columns">Its columns.</param>
+/// <param name="keyLength">How many of the first columns are its key.</param>
+/// <param name="isSums">Whether all that is beside the key is numbers: a row of zeros then says the same as none.</param>
+internal abstract class RowTable(string name, IReadOnlyList<string> columns, int keyLength, bool isSums)
+{
+    /// <summary>The name of the column by which rows are told to be of one commune.</summary>
+    public const string Commune = "commune";
+
+    /// <summary>Its name with its schema, of the version in service.</summary>
+    public string Name => name;
+
+    /// <summary>Its columns, the key's first.</summary>
+    public IReadOnlyList<string> Columns => columns;
+
+    /// <summary>The columns of its key.</summary>
+    public IEnumerable<string> Key => columns.Take(keyLength);
+
+    /// <summary>Columns that are all 0 in a row that says nothing; none when every row says something.</summary>
+    public IEnumerable<string> Sums => isSums ? columns.Skip(keyLength) : [];
+}
+
 /// <summary>
 /// A table of a projection, whose columns are the parameters of a row record in their order. A page of events reads and
 /// writes it in one statement each: the rows travel as one array a column.
 /// </summary>
 /// <typeparam name="TRow">The row: text, <c>int</c>, <c>long</c>, <c>bool</c> and lists of text.</typeparam>
-internal sealed class RowTable<TRow>
+internal sealed class RowTable<TRow> : RowTable
     where TRow : class
 {
     private static readonly ConstructorInfo s_constructor = typeof(TRow).GetConstructors().Single();
-
-    private readonly string _name;
-    private readonly int _keyLength;
-    private readonly PropertyInfo[] _properties =
+    private static readonly PropertyInfo[] s_properties =
         [.. s_constructor.GetParameters().Select(parameter => typeof(TRow).GetProperty(parameter.Name!)!)];
-    private readonly string[] _key;
-    private readonly string _load;
-    private readonly string _save;
-    private readonly string _add;
+
+    private readonly int _keyLength;
+    private readonly ConcurrentDictionary<FiguresVersion, Statements> _statements = new();
 
     /// <summary>Names the table and its key.</summary>
     /// <param name="name"><c>schema.table</c>.</param>
     /// <param name="keyLength">How many of the first properties are its key.</param>
     public RowTable(string name, int keyLength)
-    {
-        (_name, _keyLength) = (name, keyLength);
-        var columns = _properties.Select(Column).ToArray();
-        _key = columns[..keyLength];
-        var (all, key) = (string.Join(", ", columns), string.Join(", ", _key));
-        // Key by key: a page of keys is little beside the table, which the planner does not know of a table that has just grown.
-        _load = $"SELECT r.* FROM {Given(keyLength)} CROSS JOIN LATERAL (SELECT {all} FROM {name} WHERE ({key}) = ({string.Join(", ", _key.Select(column => $"k.{column}"))}) OFFSET 0) r";
-        var given = $"INSERT INTO {name} AS r ({all}) SELECT {string.Join(", ", _properties.Select(Value))} FROM {Given(columns.Length)} ON CONFLICT ({key}) DO ";
-        _save = given + Sets(column => $"{column} = excluded.{column}");
-        _add = given + Sets(column => $"{column} = r.{column} + excluded.{column}");
-        string Sets(Func<string, string> set) =>
-            columns.Length == keyLength ? "NOTHING" : $"UPDATE SET {string.Join(", ", columns[keyLength..].Select(set))}";
-    }
+        : base(
+            name, [.. s_properties.Select(Column)], keyLength,
+            s_properties.Length > keyLength && s_properties[keyLength..].All(property => property.PropertyType == typeof(int) || property.PropertyType == typeof(long))) =>
+        _keyLength = keyLength;
 
     /// <summary>The table, for the store's schema.</summary>
     public Table Schema()
     {
-        var described = new Table(_name);
-        foreach (var property in _properties)
+        var described = new Table(Name);
+        foreach (var property in s_properties)
         {
             var column = described.AddColumn(Column(property), SqlType(property.PropertyType));
-            if (_key.Contains(Column(property))) column.AsPrimaryKey();
+            if (Key.Contains(Column(property))) column.AsPrimaryKey();
         }
 
         return described;
     }
-
-    /// <summary>Its name with its schema.</summary>
-    public string Name => _name;
 
     /// <summary>The rows that exist of those whose key is given; the other columns of what is given do not matter.</summary>
     public async Task<IReadOnlyList<TRow>> LoadAsync(Page page, IReadOnlyCollection<TRow> keys, CancellationToken cancellation)
     {
         var rows = new List<TRow>(keys.Count);
         if (keys.Count == 0) return rows;
-        await using var command = new NpgsqlCommand(_load, page.Connection);
-        foreach (var column in Columns(keys, _keyLength)) command.Parameters.Add(column);
+        await using var command = new NpgsqlCommand(Of(page).Load, page.Connection);
+        foreach (var column in Parameters(keys, _keyLength)) command.Parameters.Add(column);
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        var values = new object?[_properties.Length];
+        var values = new object?[s_properties.Length];
         while (await reader.ReadAsync(cancellation))
         {
             for (var column = 0; column < values.Length; column++) values[column] = await reader.IsDBNullAsync(column, cancellation) ? null : reader.GetValue(column);
@@ -78,20 +86,31 @@ internal sealed class RowTable<TRow>
     }
 
     /// <summary>Inserts or replaces rows, with the page's other changes.</summary>
-    public void Save(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, _save, rows);
+    public void Save(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, Of(page).Save, rows);
 
     /// <summary>Inserts rows, or adds their numbers to those that are there, with the page's other changes.</summary>
-    public void Add(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, _add, rows);
+    public void Add(Page page, IReadOnlyCollection<TRow> rows) => Queue(page, Of(page).Add, rows);
 
-    private void Queue(Page page, string sql, IReadOnlyCollection<TRow> rows)
+    private Statements Of(Page page) => _statements.GetOrAdd(page.Version, version =>
+    {
+        var (name, all, key) = (version.Of(Name), string.Join(", ", Columns), string.Join(", ", Key));
+        // Key by key: a page of keys is little beside the table, which the planner does not know of a table that has just grown.
+        var load = $"SELECT r.* FROM {Given(_keyLength)} CROSS JOIN LATERAL (SELECT {all} FROM {name} WHERE ({key}) = ({string.Join(", ", Key.Select(column => $"k.{column}"))}) OFFSET 0) r";
+        var given = $"INSERT INTO {name} AS r ({all}) SELECT {string.Join(", ", s_properties.Select(Value))} FROM {Given(s_properties.Length)} ON CONFLICT ({key}) DO ";
+        return new(load, given + Sets(column => $"{column} = excluded.{column}"), given + Sets(column => $"{column} = r.{column} + excluded.{column}"));
+        string Sets(Func<string, string> set) =>
+            Columns.Count == _keyLength ? "NOTHING" : $"UPDATE SET {string.Join(", ", Columns.Skip(_keyLength).Select(set))}";
+    });
+
+    private static void Queue(Page page, string sql, IReadOnlyCollection<TRow> rows)
     {
         if (rows.Count == 0) return;
         var command = new NpgsqlBatchCommand(sql);
-        foreach (var column in Columns(rows, _properties.Length)) command.Parameters.Add(column);
+        foreach (var column in Parameters(rows, s_properties.Length)) command.Parameters.Add(column);
         page.Batch.BatchCommands.Add(command);
     }
 
-    private IEnumerable<NpgsqlParameter> Columns(IReadOnlyCollection<TRow> rows, int count) => _properties[..count].Select(property =>
+    private static IEnumerable<NpgsqlParameter> Parameters(IReadOnlyCollection<TRow> rows, int count) => s_properties[..count].Select(property =>
     {
         var type = property.PropertyType;
         NpgsqlParameter Of<T>(NpgsqlDbType element, Func<object?, T> value) =>
@@ -103,8 +122,8 @@ internal sealed class RowTable<TRow>
             : Of(NpgsqlDbType.Text, value => (string?)value);
     });
 
-    private string Given(int count) =>
-        $"unnest({string.Join(", ", _properties[..count].Select((property, index) => $"${index + 1}::{ElementType(property.PropertyType)}[]"))}) AS k ({string.Join(", ", _properties[..count].Select(Column))})";
+    private static string Given(int count) =>
+        $"unnest({string.Join(", ", s_properties[..count].Select((property, index) => $"${index + 1}::{ElementType(property.PropertyType)}[]"))}) AS k ({string.Join(", ", s_properties[..count].Select(Column))})";
 
     // Lists of lists must all be of one length to be an array, so a list travels as JSON.
     private static string ElementType(Type type) => type == typeof(string[]) ? "text" : SqlType(type);
@@ -122,4 +141,6 @@ internal sealed class RowTable<TRow>
         : type == typeof(bool) ? "boolean"
         : type == typeof(string[]) ? "text[]"
         : throw new InvalidOperationException($"No column type for {type.Name}.");
+
+    private sealed record Statements(string Load, string Save, string Add);
 }

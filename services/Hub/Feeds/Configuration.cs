@@ -41,6 +41,15 @@ internal static class Configuration
         return app;
     }
 
+    public static RouteGroupBuilder MapFeedCalls(this RouteGroupBuilder api)
+    {
+        FeedApi.Map(api);
+        RecordHistory.Map(api);
+        Subscriptions.SubscriptionsApi.Map(api);
+        Subscriptions.ReplaysApi.Map(api);
+        return api;
+    }
+
     // gRPC without TLS needs a port that speaks nothing but HTTP/2; Kestrel then wants the other addresses as endpoints too. Where the first
     // address has TLS, so has the feed, and is on that address too: with TLS a connection can agree on HTTP/2.
     private static void Listen(WebApplicationBuilder builder, string port)

@@ -63,7 +63,7 @@ internal static class FeedApi
 
     private static readonly JsonWriterOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static RouteGroupBuilder MapFeedApi(this RouteGroupBuilder api)
+    public static void Map(RouteGroupBuilder api)
     {
         api.MapGet("feed", GetAsync)
             .RequireAuthorization(Rules.ReadFeed)
@@ -73,8 +73,6 @@ internal static class FeedApi
                 whether that is the end for now. As server-sent events: event, and checkpoint, caught-up, fell-behind and heartbeat with a
                 cursor; error, with a problem, before a stream that may not go on ends. Each has the cursor as its id, which Last-Event-ID takes up.
                 """);
-        Subscriptions.SubscriptionsApi.Map(api);
-        return api;
     }
 
     private static async Task<IResult> GetAsync(

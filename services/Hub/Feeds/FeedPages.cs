@@ -2,6 +2,7 @@ using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds.Subscriptions;
 using Npgsql;
 
 namespace Intercommunalite.Hub.Feeds;
@@ -92,14 +93,24 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
     }
 
     /// <summary>The places and records of the next events behind a position that are asked for and allowed now, without the events.</summary>
+    /// <param name="after">The position.</param>
+    /// <param name="access">Who reads.</param>
+    /// <param name="limit">Most places.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <param name="selection">Those of these alone; null for all.</param>
+    /// <param name="last">Not beyond this position.</param>
     /// <returns>The places, and the position up to which the store was looked through.</returns>
     /// <exception cref="RpcException">Nothing is allowed now.</exception>
-    public async Task<(IReadOnlyList<(Place Place, string Stream)> Found, long Through)> FindAsync(long after, FeedAccess access, int limit, CancellationToken cancellation)
+    public async Task<(IReadOnlyList<(Place Place, string Stream)> Found, long Through)> FindAsync(
+        long after, FeedAccess access, int limit, CancellationToken cancellation, Selection? selection = null, long last = long.MaxValue)
     {
         var allowed = await access.NowAsync(cancellation);
-        var (rows, through, _) = await RowsAsync(new(after, default), access.Filter, allowed, limit, cancellation);
+        if (selection is not null) allowed = allowed with { Types = Both(allowed.Types, selection.Types), Communes = Both(allowed.Communes, selection.Communes) };
+        var (rows, through, _) = await RowsAsync(new(after, default), access.Filter, allowed, limit, cancellation, selection?.Record, last);
         return ([.. rows.Where(row => access.Filter.Holds(Data(row, allowed.Agreement))).Select(row => (row.Place, row.Stream))], through.Position);
     }
+
+    private static string[]? Both(string[]? some, string[]? others) => some is null ? others : others is null ? some : [.. some.Intersect(others)];
 
     private async Task<FeedPage> PageAsync(
         List<StoredRow> rows, Place through, bool caughtUp, Task changed, FeedAccess access, Allowed allowed, CancellationToken cancellation, bool withPersonal = true)
@@ -115,13 +126,14 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
         return new(events, through, caughtUp, changed, epoch);
     }
 
-    // The rows that pass but for the facts, the place that was looked through to, and the end of the store.
-    private async Task<(List<StoredRow> Rows, Place Through, long High)> RowsAsync(Place after, FeedFilter filter, Allowed allowed, int limit, CancellationToken cancellation)
+    // The rows that pass but for the facts, the place that was looked through to, and the end of the store, or the last position that is asked for.
+    private async Task<(List<StoredRow> Rows, Place Through, long High)> RowsAsync(
+        Place after, FeedFilter filter, Allowed allowed, int limit, CancellationToken cancellation, string? record = null, long last = long.MaxValue)
     {
         await positions.Known.WaitAsync(cancellation);
-        var high = Math.Max(positions.HighWater, after.Position);
+        var high = Math.Max(Math.Min(positions.HighWater, last), after.Position);
         var cursors = await CursorsAsync(cancellation);
-        if (await tail.AfterAsync(after.Position, high, cursors, cancellation) is { } newest) return Of(newest, after, filter, allowed, limit, high);
+        if (record is null && last == long.MaxValue && await tail.AfterAsync(after.Position, high, cursors, cancellation) is { } newest) return Of(newest, after, filter, allowed, limit, high);
         // A type that is rare is not looked for through the whole store at once: the cursor moves on all the same.
         for (var stretch = (long)options.PositionsPerPage; ; stretch *= 2)
         {
@@ -129,7 +141,7 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
             var through = await LastAsync(end, cancellation);
             // Numbers that were given to appends which did not come about are no events.
             if (through.Position <= after.Position && end < high) continue;
-            return await FromStoreAsync(after, through.Position > after.Position ? through : after, filter, allowed, limit, high, cursors, cancellation);
+            return await FromStoreAsync(after, through.Position > after.Position ? through : after, filter, allowed, limit, high, record, cursors, cancellation);
         }
     }
 
@@ -150,14 +162,15 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
     }
 
     private async Task<(List<StoredRow> Rows, Place Through, long High)> FromStoreAsync(
-        Place after, Place end, FeedFilter filter, Allowed allowed, int limit, long high, Cursors cursors, CancellationToken cancellation)
+        Place after, Place end, FeedFilter filter, Allowed allowed, int limit, long high, string? record, Cursors cursors, CancellationToken cancellation)
     {
         var (rows, characters) = (new List<StoredRow>(), 0);
         await using var command = database.CreateCommand();
         command.Parameters.Add(new() { Value = after.Position });
         command.Parameters.Add(new() { Value = end.Position });
         command.Parameters.Add(new() { Value = limit });
-        command.CommandText = $"SELECT {StoredRow.Columns} FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2{filter.Where(command, allowed.Types, allowed.Communes)} ORDER BY seq_id LIMIT $3";
+        command.Parameters.Add(Query.Text(record));
+        command.CommandText = $"SELECT {StoredRow.Columns} FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2{(record is null ? "" : " AND stream_id = $4")}{filter.Where(command, allowed.Types, allowed.Communes)} ORDER BY seq_id LIMIT $3";
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation))
         {

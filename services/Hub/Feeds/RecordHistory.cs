@@ -7,6 +7,7 @@ using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.ServiceDefaults.Access;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 
 namespace Intercommunalite.Hub.Feeds;
@@ -26,8 +27,11 @@ internal static class RecordHistory
     /// <param name="Personal"><c>held</c>, or <c>gone</c> when it came with personal data that is no longer held; null when it came with none.</param>
     private sealed record Known(string Journal, long Number, string? Personal);
 
-    public static RouteGroupBuilder MapRecordHistory(this RouteGroupBuilder api)
+    public static void Map(RouteGroupBuilder api)
     {
+        api.MapGet("records", OfEventAsync)
+            .RequireAuthorization(Rules.ReadRecords)
+            .WithName("RecordOfEvent").WithSummary("The same of the record that an event is about, by the event's source and id");
         api.MapGet("records/{commune}/{domain}/{**subject}", GetAsync)
             .RequireAuthorization(Rules.ReadRecords).Audit("records.read")
             .WithName("RecordHistory").WithSummary("A record's events in their order: who said what, when, and what it changed")
@@ -36,7 +40,34 @@ internal static class RecordHistory
                 differs from what was last said of the record, of the fields that the reader may see; by which journal it came and its number there.
                 The source of the event says whose software it was. next is the after of the next page, null at the end.
                 """);
-        return api;
+    }
+
+    // By one of its events. Of one that the caller may not see, not even its record is told.
+    private static async Task<IResult> OfEventAsync(
+        HttpContext context,
+        FeedPages pages,
+        FeedStreams feed,
+        AgreementsInForce agreements,
+        NpgsqlDataSource database,
+        AuditLog audit,
+        [Description("Source of an event of the record")] string source,
+        [Description("Id of that event")] string id,
+        string? agreement = null,
+        string? after = null,
+        int limit = DefaultLimit)
+    {
+        if (!EventSource.TryParse(source, out _)) return Query.Problem("source", "urn:insee:commune:CODE, perhaps with a system behind, expected");
+        await using var command = database.CreateCommand("SELECT stream_id FROM hub.mt_events WHERE id = $1");
+        command.Parameters.Add(new() { Value = CloudEvent.EventIdOf(JsonSerializer.SerializeToElement(new { source, id }))! });
+        if (await command.ExecuteScalarAsync(context.RequestAborted) is string stream)
+        {
+            await audit.AppendAsync(new(Caller.Of(context.User).Id, "records.read", stream), context.RequestAborted);
+            var record = stream.Split('/', 3);
+            var result = await GetAsync(context, pages, feed, agreements, database, record[0], record[1], record[2], agreement, after, limit);
+            if (result is not ProblemHttpResult { StatusCode: StatusCodes.Status404NotFound }) return result;
+        }
+
+        return TypedResults.Problem(title: "No such event", detail: "There is no event of this source and id that you may see.", statusCode: StatusCodes.Status404NotFound);
     }
 
     private static async Task<IResult> GetAsync(

@@ -84,7 +84,7 @@ internal sealed record Amounts(
 /// subject) count once, as last said.
 /// </summary>
 internal sealed class PaymentsProjection() : ConsolidatedProjection(
-    ProjectionName, Catalogue.All.Where(type => type.Domain == "payments"), Invoices.Name, Movements.Name, Summary.Name)
+    ProjectionName, Catalogue.All.Where(type => type.Domain == "payments"), Invoices, Movements, Summary)
 {
     public const string ProjectionName = "payments";
 

@@ -27,7 +27,7 @@ internal sealed record Roll(string Commune, string Uai, int SchoolYear, string L
 /// the pupil is withdrawn.
 /// </summary>
 internal sealed class RollsProjection() : ConsolidatedProjection(
-    ProjectionName, Catalogue.All.Where(type => type.Domain == "schools"), Schools.Name, Enrolments.Name, Rolls.Name)
+    ProjectionName, Catalogue.All.Where(type => type.Domain == "schools"), Schools, Enrolments, Rolls)
 {
     public const string ProjectionName = "schools";
 

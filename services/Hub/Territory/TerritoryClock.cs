@@ -23,4 +23,11 @@ internal sealed class TerritoryClock(Epci territory, TimeProvider time)
 
     /// <summary>The day that it was there at a time.</summary>
     public DateOnly DayOf(DateTimeOffset instant) => DateOnly.FromDateTime(TimeZoneInfo.ConvertTime(instant, _zone).DateTime);
+
+    /// <summary>When a day begins there.</summary>
+    public DateTimeOffset StartOf(DateOnly day)
+    {
+        var midnight = day.ToDateTime(TimeOnly.MinValue);
+        return new(midnight, _zone.GetUtcOffset(midnight));
+    }
 }

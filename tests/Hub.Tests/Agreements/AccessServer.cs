@@ -78,7 +78,7 @@ internal sealed class AccessServer : IAsyncDisposable
         app.UseServiceDefaults();
         app.UseAuthentication();
         app.UseAuthorization();
-        app.MapGroup("/api/v1").MapAgreements().MapFeedApi().MapRecordHistory();
+        app.MapGroup("/api/v1").MapAgreements().MapFeedCalls();
         app.MapFeeds();
         await app.StartAsync();
         await app.Services.GetRequiredService<StoreSchema>().Applied.WaitAsync(Eventually.DefaultTimeout);

@@ -11,8 +11,8 @@ public sealed class ProjectionStatesTests(HubStore hub) : IClassFixture<HubStore
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(5);
 
-    private static ProjectionState Behind(string name, int minutes, string? pause = null, string? rebuild = null) => new(
-        name, 10, 20, TimeSpan.FromMinutes(minutes), pause is null ? null : new Pause(DateTimeOffset.MinValue, pause), rebuild is null ? null : new Rebuild(rebuild, 20, null));
+    private static ProjectionState Behind(string name, int minutes, string? pause = null) => new(
+        name, 10, 20, TimeSpan.FromMinutes(minutes), pause is null ? null : new Pause(DateTimeOffset.MinValue, pause), null);
 
     [Fact]
     public void Given_projections_behind_for_less_than_the_limit_Then_the_hub_is_ready() =>
@@ -25,13 +25,6 @@ public sealed class ProjectionStatesTests(HubStore hub) : IClassFixture<HubStore
         Assert.Equal(
             (HealthStatus.Unhealthy, "a is 10 events and 360 s behind, more than 00:05:00 (Health:MaxProjectionLag)"), (health.Status, health.Description));
     }
-
-    [Theory]
-    [InlineData("requested", HealthStatus.Healthy)]
-    [InlineData("running", HealthStatus.Healthy)]
-    [InlineData("completed", HealthStatus.Unhealthy)]
-    public void Given_a_projection_that_is_rebuilt_Then_its_lag_does_not_count(string rebuild, HealthStatus status) =>
-        Assert.Equal(status, ProjectionStates.Health([Behind("a", 600, rebuild: rebuild), Behind("b", 0)], s_limit).Status);
 
     [Fact]
     public void Given_a_paused_projection_Then_the_hub_is_degraded_and_with_all_paused_not_ready()

@@ -90,6 +90,20 @@ public sealed class RecordHistoryTests : IAsyncLifetime
         Assert.DoesNotContain("MARQUEUR", await own.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Given_an_event_When_its_record_is_asked_for_by_source_and_id_Then_it_is_the_same_and_of_others_nothing_is_told()
+    {
+        const string Asked = "/api/v1/records?source=urn:insee:commune:35085:test&id=";
+        Assert.Equal(["registered", "corrected", "annulled"], (await ItemsAsync($"{Asked}corrected", _administrator)).Select(Id));
+        Assert.Equal(["records.read 35085/civil-records/birth/2026/1"], await _hub.RowsAsync("SELECT DISTINCT act || ' ' || subject FROM audit.entry WHERE act = 'records.read'"));
+        var token = await _server.LetInAsync("partner", Roles.Partner);
+        await _server.ActivateAsync("births", Terms([new(Births)]) with { Title = "births", Partner = new("Partner", ["partner"]), Communes = ["*"] });
+        var (withheld, none) = (await _server.AskAsync(HttpMethod.Get, $"{Asked}another", token), await _server.AskAsync(HttpMethod.Get, $"{Asked}none", token));
+        Assert.Equal((HttpStatusCode.NotFound, HttpStatusCode.NotFound), (withheld.Status, none.Status));
+        Assert.Equal(none.Body.GetProperty("detail").GetString(), withheld.Body.GetProperty("detail").GetString());
+        Assert.Equal(HttpStatusCode.BadRequest, (await _server.AskAsync(HttpMethod.Get, "/api/v1/records?source=x&id=none", _administrator)).Status);
+    }
+
     [Theory]
     [InlineData("/api/v1/records/x/civil-records/birth/2026/1", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/records/35085/none/birth/2026/1", HttpStatusCode.NotFound)]

@@ -14,7 +14,7 @@ internal static class Configuration
         var options = builder.Configuration.GetSection("Subscriptions").Get<SubscriptionOptions>() ?? new SubscriptionOptions();
         if (options.Window < 10) throw new InvalidOperationException("Subscriptions:Window must be 10 at least.");
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton<Deliveries>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>();
+        builder.Services.AddSingleton<Deliveries>().AddSingleton<Replays>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>().AddSingleton<ReplaysApi>();
         builder.Services.AddSingleton<Readers>().AddHostedService(services => services.GetRequiredService<Readers>());
         builder.Services.AddSingleton<SubscriptionStates>().AddHostedService(services => services.GetRequiredService<SubscriptionStates>());
         var webhooks = builder.Configuration.GetSection("Webhooks").Get<WebhookOptions>() ?? new WebhookOptions();
@@ -23,7 +23,7 @@ internal static class Configuration
         builder.Services.AddHostedService<WebhookDelivery>();
         builder.Services.AddSingleton(new WrappedElsewhere((services, cancellation) =>
             Webhook.RewrapAsync(services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<IKeyWrapping>(), cancellation)));
-        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), .. Deliveries.Schema(), Webhook.Schema()]));
+        builder.Services.ConfigureMarten(marten => marten.Storage.ExtendedSchemaObjects.AddRange([Subscription.Schema(), Replay.Schema(), .. Deliveries.Schema(), Webhook.Schema()]));
     }
 
     public static void Map(WebApplication app) => app.MapGrpcService<SubscriptionsService>().RequireAuthorization(Rules.UseSubscriptions);

@@ -15,7 +15,7 @@ internal sealed record Found(IReadOnlyList<Claimed> Claimed, Task More, RpcExcep
 internal sealed record ReadEvents(FeedPage Page, IReadOnlyDictionary<long, FeedEvent> Events);
 
 /// <summary>Looks for what a reader of a subscription can be given: the way from the store through the window to the reader, the same for calls and for webhooks.</summary>
-internal sealed class Finding(Deliveries deliveries, FeedPages pages, Positions positions, SubscriptionOptions options)
+internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages pages, Positions positions, SubscriptionOptions options)
 {
     // What another node does is seen then at the latest.
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(500);
@@ -40,6 +40,8 @@ internal sealed class Finding(Deliveries deliveries, FeedPages pages, Positions 
             await positions.Known.WaitAsync(cancellation);
             if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
             if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
+            var (isMore, soonest) = await replays.AdvanceAsync(name, access, cancellation);
+            if (isMore) looked = await deliveries.LookAsync(name, reader, cancellation) ?? looked;
             var room = Math.Min(most - looked.Held, batch);
             var stretch = room > 0 && looked.Fetched < positions.HighWater && looked.Waiting <= options.Window * 9 / 10
                 ? await StretchAsync(looked.Fetched, options.Window - looked.Waiting, access, cancellation)
@@ -53,6 +55,7 @@ internal sealed class Finding(Deliveries deliveries, FeedPages pages, Positions 
             }
 
             var next = looked.Next is { } soon && soon < s_poll ? soon : s_poll;
+            if (soonest < next) next = soonest.Value;
             return new([], Task.WhenAny(moved, changed, Task.Delay(next > s_shortest ? next : s_shortest, cancellation)), null);
         }
 

@@ -140,6 +140,7 @@ internal sealed class SubscriptionsApi(
     {
         await RunAsync(connection, "DELETE FROM feeds.delivery WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.webhook WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
+        await RunAsync(connection, "DELETE FROM feeds.replay WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.subscription WHERE name = $1", context, new NpgsqlParameter { Value = name });
         return TypedResults.NoContent();
     });
@@ -330,7 +331,8 @@ internal sealed class SubscriptionsApi(
         return failing;
     }
 
-    private static async Task<(T? Asked, ProblemHttpResult? Problem)> ReasonAsync<T>(HttpRequest request, Func<T, string> reason)
+    /// <summary>What is posted, with a reason that can be put on record; else what is wrong.</summary>
+    public static async Task<(T? Asked, ProblemHttpResult? Problem)> ReasonAsync<T>(HttpRequest request, Func<T, string> reason)
         where T : class
     {
         var (asked, problem) = await Body.ReadAsync<T>(request);
@@ -357,14 +359,15 @@ internal sealed class SubscriptionsApi(
 
     private static JsonHttpResult<T> Json<T>(T value, int status = StatusCodes.Status200OK) => TypedResults.Json(value, ContractJson.Options, statusCode: status);
 
-    private static ProblemHttpResult Unknown() => TypedResults.Problem(
+    /// <summary>404.</summary>
+    public static ProblemHttpResult Unknown() => TypedResults.Problem(
         title: "No such subscription", detail: "There is no subscription of this name that you may use. GET /api/v1/subscriptions lists yours.", statusCode: StatusCodes.Status404NotFound);
 
     private static ProblemHttpResult NotParked() => TypedResults.Problem(
         title: "Not parked", detail: "cursor: this event is not parked in the subscription. GET …/parked lists what is.", statusCode: StatusCodes.Status404NotFound);
 
-    // The feed says no in the words of gRPC, of a part of what was sent.
-    private static ProblemHttpResult Refused(RpcException e) => e.StatusCode switch
+    /// <summary>The feed says no in the words of gRPC, of a part of what was sent.</summary>
+    public static ProblemHttpResult Refused(RpcException e) => e.StatusCode switch
     {
         StatusCode.InvalidArgument => e.Status.Detail.Split(": ", 2) is [var field, var reason] ? Body.Unprocessable(field, reason) : Body.Unprocessable("$", e.Status.Detail),
         StatusCode.Unauthenticated => Body.Unprocessable("client", "no partner of this id is known, or it is suspended"),

@@ -1,0 +1,99 @@
+// How the hub is reached, and with what: shared by the examples.
+//
+// INTERCO_GRPC, INTERCO_HUB           addresses of the hub: of its gRPC, and of its web
+// INTERCO_TOKEN                       a token; or, for tokens by client credentials:
+// INTERCO_CLIENT_ID and INTERCO_CLIENT_SECRET (or INTERCO_CLIENT_SECRET_FILE), and INTERCO_ISSUER where the hub is not the issuer
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import grpc from '@grpc/grpc-js';
+import loader from '@grpc/proto-loader';
+
+const env = process.env;
+export const web = (env.INTERCO_HUB ?? 'http://127.0.0.1:5080').replace(/\/$/, '');
+
+let issued = { token: '', until: 0 };
+
+/** A token, used until shortly before it runs out; another one than the one refused. */
+export async function token(refused) {
+  if (env.INTERCO_TOKEN) return env.INTERCO_TOKEN;
+  if (Date.now() >= issued.until || issued.token === refused) {
+    const discovery = await fetch(`${(env.INTERCO_ISSUER ?? web).replace(/\/$/, '')}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(30_000) });
+    const { token_endpoint } = await discovery.json();
+    const secret = env.INTERCO_CLIENT_SECRET ?? readFileSync(env.INTERCO_CLIENT_SECRET_FILE, 'utf8').trim();
+    const pair = [env.INTERCO_CLIENT_ID, secret].map(encodeURIComponent).join(':');
+    const answer = await fetch(token_endpoint, {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'client_credentials' }),
+      headers: { Authorization: `Basic ${Buffer.from(pair).toString('base64')}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (!answer.ok) {
+      const comesBack = answer.status === 429 || answer.status >= 500;
+      throw Object.assign(new Error(`no token: ${answer.status} ${await answer.text()}`), { code: comesBack ? grpc.status.UNAVAILABLE : grpc.status.PERMISSION_DENIED });
+    }
+    const { access_token, expires_in = 300 } = await answer.json();
+    issued = { token: access_token, until: Date.now() + (expires_in - 60) * 1000 };
+  }
+  return issued.token;
+}
+
+/** A gRPC client of a service, Feed or Subscriptions; with pings, so that a dead connection is noticed. */
+export function connect(service) {
+  const protos = fileURLToPath(new URL('../../protos/', import.meta.url));
+  const { feed } = grpc.loadPackageDefinition(loader.loadSync(`${service.toLowerCase()}.proto`, { includeDirs: [protos], oneofs: true, longs: String })).intercommunalite;
+  const { protocol, hostname, host } = new URL(env.INTERCO_GRPC);
+  // A token may be read on its way without TLS: for this machine alone.
+  if (protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) throw new Error('use the https address');
+  const credentials = protocol === 'https:' ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
+  return new feed.v1[service](host, credentials, { 'grpc.keepalive_time_ms': 20_000, 'grpc.keepalive_timeout_ms': 10_000 });
+}
+
+/** The header of a call. */
+export function bearer(value) {
+  const headers = new grpc.Metadata();
+  headers.set('authorization', `Bearer ${value}`);
+  return headers;
+}
+
+export const readCursor = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trim() : '');
+
+/** Replaces the file as a whole, on the disk: a crash leaves one cursor or the other. */
+export function keepCursor(file, cursor) {
+  const written = openSync(`${file}.new`, 'w');
+  writeSync(written, `${cursor}\n`);
+  fsyncSync(written);
+  closeSync(written);
+  renameSync(`${file}.new`, file);
+}
+
+/**
+ * Runs a call again and again, with pauses that grow while nothing comes. The call gets a token, and what it is to call when it heard
+ * something; it ends by throwing. What does not pass by itself ends all: the hub says what to do.
+ */
+export async function forever(call) {
+  const { UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED, UNAUTHENTICATED } = grpc.status;
+  let pause = 1000;
+  let refused;
+  while (true) {
+    let used;
+    let heard = false;
+    try {
+      used = await token(refused);
+      await call(used, () => (heard = true));
+    } catch (error) {
+      if (heard) refused = undefined;
+      // A token that ran out on the way: another one.
+      if (error.code === UNAUTHENTICATED && !refused) {
+        refused = used;
+        continue;
+      }
+      // Codes beyond those of gRPC are of a call that was given up.
+      if (error.code in grpc.status && ![UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED].includes(error.code)) throw error;
+      console.error(`${error.details ?? error.message}; trying again`);
+    }
+    refused = undefined;
+    pause = heard ? 1000 : Math.min(2 * pause, 30_000);
+    await sleep(pause * (0.5 + Math.random() / 2));
+  }
+}
