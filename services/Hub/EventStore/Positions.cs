@@ -129,7 +129,7 @@ internal sealed partial class Positions : BackgroundService
     private async Task LookAsync(CancellationToken cancellation)
     {
         var found = new Dictionary<string, long>();
-        await using var command = _database.CreateCommand($"SELECT name, last_seq_id FROM hub.mt_event_progression UNION ALL SELECT '{EndName}', {End}");
+        await using var command = _database.CreateCommand($"SELECT name, last_seq_id FROM hub.mt_event_progression WHERE name LIKE '%:All' UNION ALL SELECT '{EndName}', {End}");
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) found[reader.GetString(0)] = reader.GetInt64(1);
         var before = _byName;

@@ -72,10 +72,10 @@ internal sealed partial class Rebuilder(
             _applying = false;
             return await StepAsync(session, projection, current, stopping);
         }
-        catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected)
+        catch (NpgsqlException e) when (e.IsTransient && !stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
         {
-            // Somebody reads for long, a backup perhaps.
-            LogWaiting(current.Projection, e.MessageText);
+            // Somebody reads for long, a backup perhaps; or the database has no room for another connection now.
+            LogWaiting(current.Projection, e.Message);
             _notBefore = clock.GetUtcNow() + _wait;
             _wait = _wait * 2 < s_longestRetry ? _wait * 2 : s_longestRetry;
             return (false, null);
@@ -93,7 +93,6 @@ internal sealed partial class Rebuilder(
             LogFailed(current.Projection, reason);
             await ForgetAsync();
             await Rebuilds.FailAsync(session, current, reason, stopping);
-            await projection.DropAsync(session, FiguresVersion.Next, stopping);
             return (true, null);
         }
     }
@@ -126,7 +125,7 @@ internal sealed partial class Rebuilder(
             return (true, null);
         }
 
-        return rebuild.Request.DryRun ? (await CompleteAsync(session, projection, rebuild with { Position = position }, stopping), null)
+        return rebuild.Request.DryRun ? (await Rebuilds.CompleteAsync(session, rebuild with { Position = position }, stopping), null)
             : (true, await ReplaceAsync(session, projection, rebuild with { Position = position }, stopping) ? projection.Name : null);
     }
 
@@ -137,6 +136,7 @@ internal sealed partial class Rebuilder(
         // Without statistics, reading the events back after a bulk load is several times slower.
         await ExecuteAsync(session, "ANALYZE hub.mt_events", stopping);
         await using var transaction = await session.BeginTransactionAsync(stopping);
+        await ExecuteAsync(session, $"SET LOCAL lock_timeout = '{LockTimeout}'", stopping);
         await projection.MakeAsync(session, FiguresVersion.Next, stopping);
         await Rebuilds.StartAsync(session, rebuild, Build, stopping);
         await transaction.CommitAsync(stopping);
@@ -168,16 +168,6 @@ internal sealed partial class Rebuilder(
         }
 
         return position;
-    }
-
-    // Ends a dry run.
-    private static async Task<bool> CompleteAsync(NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, CancellationToken stopping)
-    {
-        await using var transaction = await session.BeginTransactionAsync(stopping);
-        await Rebuilds.CompleteAsync(session, rebuild, stopping);
-        await projection.DropAsync(session, FiguresVersion.Next, stopping);
-        await transaction.CommitAsync(stopping);
-        return true;
     }
 
     private async Task<bool> ReplaceAsync(NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, CancellationToken stopping)
@@ -266,7 +256,7 @@ internal sealed partial class Rebuilder(
         return true;
     }
 
-    // Of a rebuild that was cancelled, or of a build that knows no such thing.
+    // Of a rebuild that has ended, or of a build that knows no such thing. What somebody reads, a backup perhaps, is dropped later.
     private async Task DropLeftoversAsync(NpgsqlConnection session, CancellationToken stopping)
     {
         var left = new List<string>();
@@ -282,8 +272,16 @@ internal sealed partial class Rebuilder(
         foreach (var projection in projections.Where(one => left.Contains(FiguresVersion.Next.Shard(one.Name))))
         {
             await using var transaction = await session.BeginTransactionAsync(stopping);
-            await projection.DropAsync(session, FiguresVersion.Next, stopping);
-            await transaction.CommitAsync(stopping);
+            try
+            {
+                await ExecuteAsync(session, $"SET LOCAL lock_timeout = '{LockTimeout}'", stopping);
+                await projection.DropAsync(session, FiguresVersion.Next, stopping);
+                await transaction.CommitAsync(stopping);
+            }
+            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected)
+            {
+                await transaction.RollbackAsync(stopping);
+            }
         }
     }
 
