@@ -41,7 +41,9 @@ public sealed class RebuildTests : IAsyncLifetime
         var readers = Enumerable.Range(0, 3).Select(_ => Task.Run(() => NeverFewerAsync(40, stop.Token))).ToList();
 
         // Whoever reads for long keeps the new version waiting, not those that come after.
-        await using var reader = await _hub.Database.OpenConnectionAsync();
+        // As long as it takes, on a slow machine too.
+        await using var reader = new NpgsqlConnection(_hub.ConnectionString);
+        await reader.OpenAsync();
         await using var reading = await reader.BeginTransactionAsync();
         await using (var command = new NpgsqlCommand(Births, reader)) await command.ExecuteScalarAsync();
         await AskAsync(Civil);
@@ -85,6 +87,31 @@ public sealed class RebuildTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Given_somebody_who_reads_what_is_being_built_When_it_is_given_up_Then_the_projections_go_on_and_it_is_dropped_later()
+    {
+        await BirthsAsync(12);
+        await _hub.ProjectAsync();
+        await AskAsync(Civil);
+        await TurnsAsync(Rebuilder(5), 2);
+        await using var backup = new NpgsqlConnection(_hub.ConnectionString);
+        await backup.OpenAsync();
+        await using var reading = await backup.BeginTransactionAsync();
+        await using (var command = new NpgsqlCommand("SELECT count(*) FROM civil_records_next.act", backup)) await command.ExecuteScalarAsync();
+
+        Assert.True(await Rebuilds.CancelAsync(_hub.Database, Civil, default));
+        await _hub.StartNodeAsync("node");
+        for (var births = 13; births < 16; births++)
+        {
+            await BirthsAsync(1);
+            await Eventually.Equal($"{births}", () => OneAsync(Births));
+        }
+
+        Assert.NotEqual("-", await OneAsync(NextSchemas));
+        await reading.CommitAsync();
+        await Eventually.Equal("-", () => OneAsync(NextSchemas));
+    }
+
+    [Fact]
     public async Task Given_two_nodes_When_the_session_that_rebuilds_is_ended_Then_the_other_brings_it_to_its_end()
     {
         await BirthsAsync(7);
@@ -92,7 +119,9 @@ public sealed class RebuildTests : IAsyncLifetime
         await Eventually.Equal("first", () => OneAsync(Leader));
         await Eventually.Equal("7", () => OneAsync(Births));
         await _hub.StartNodeAsync("second");
-        await using var reader = await _hub.Database.OpenConnectionAsync();
+        // As long as it takes, on a slow machine too.
+        await using var reader = new NpgsqlConnection(_hub.ConnectionString);
+        await reader.OpenAsync();
         await using var reading = await reader.BeginTransactionAsync();
         await using (var command = new NpgsqlCommand(Births, reader)) await command.ExecuteScalarAsync();
         await AskAsync(Civil);
@@ -384,6 +413,8 @@ public sealed class RebuildTests : IAsyncLifetime
                 return await OneAsync("SELECT count(*) FROM replay.rebuild WHERE state IN ('requested', 'running', 'comparing')");
             },
             active => active == "0");
+        // What is left of it goes with the next look.
+        await rebuilder.TurnAsync(session, look: true, CancellationToken.None);
     }
 
     // Every look at it is a second later.
