@@ -39,15 +39,22 @@ public sealed partial class FeedClient
             while (true)
             {
                 var message = await stream.NextAsync(cancellation);
-                running.RemoveWhere(handling => handling.IsCompleted);
+                foreach (var handling in running.Where(handling => handling.IsCompleted).ToList()) await EndAsync(handling);
                 if (message.Delivery is not { } delivery) continue;
-                while (running.Count >= atOnce) running.Remove(await Task.WhenAny(running).WaitAsync(cancellation));
+                while (running.Count >= atOnce) await EndAsync(await Task.WhenAny(running).WaitAsync(cancellation));
                 running.Add(Task.Run(() => DealWithAsync(delivery), CancellationToken.None));
             }
         }
         finally
         {
             await Task.WhenAll(running);
+        }
+
+        // What went wrong with the answer, beyond the hub being away, ends it: a token that cannot be had, for one.
+        async Task EndAsync(Task handling)
+        {
+            running.Remove(handling);
+            await handling;
         }
 
         async Task DealWithAsync(Delivery delivery)
@@ -63,7 +70,7 @@ public sealed partial class FeedClient
             }
             catch (DeliveryRejectedException e)
             {
-                reason = e.Message.Length <= LongestReason ? e.Message : e.Message[..LongestReason];
+                reason = Short(e.Message);
             }
             catch (Exception e)
             {
@@ -79,9 +86,16 @@ public sealed partial class FeedClient
             }
             catch (Exception e) when (e is RpcException or HttpRequestException or HubRefusedException)
             {
-                // The hub does not know. On a new connection it gives the delivery again, or says what is wrong.
-                stream.Break();
+                // The hub does not know. On a new connection it gives the delivery again, unless that would only fail again.
+                stream.Break(e);
             }
         }
+    }
+
+    // As the hub takes it.
+    private static string Short(string reason)
+    {
+        var text = reason.Replace("\0", "", StringComparison.Ordinal);
+        return text.Length <= LongestReason ? text : text[..(char.IsHighSurrogate(text[LongestReason - 1]) ? LongestReason - 1 : LongestReason)];
     }
 }

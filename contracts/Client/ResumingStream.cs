@@ -13,6 +13,10 @@ internal sealed class ResumingStream<T>(
     FeedClient client, Func<string?, CancellationToken, ValueTask<string>> tokens, Func<CallInvoker, CallOptions, AsyncServerStreamingCall<T>> open, Func<Task>? ended = null)
     : IAsyncDisposable
 {
+    // RFC 9113, 7.
+    private const long ProtocolError = 0x1;
+    private const long Http11Required = 0xd;
+
     private static readonly TimeSpan s_firstPause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(30);
 
@@ -21,6 +25,7 @@ internal sealed class ResumingStream<T>(
     private AsyncServerStreamingCall<T>? _call;
     private string _token = "";
     private RpcException? _refusal;
+    private Exception? _brokenBy;
     private bool _wasOpen;
     private int _failures;
 
@@ -53,13 +58,17 @@ internal sealed class ResumingStream<T>(
             {
                 why = new HttpRequestException($"Nothing came for {client.LongestSilence.TotalSeconds:F0} s, not even a sign of life.", e);
             }
-            catch (Exception e) when (e is RpcException or HttpRequestException && !cancellation.IsCancellationRequested)
+            catch (Exception e) when (e is RpcException or HttpRequestException)
             {
+                cancellation.ThrowIfCancellationRequested();
                 why = e;
             }
 
             if (ended is not null) await ended();
+            why = Interlocked.Exchange(ref _brokenBy, null) ?? why;
             Close();
+            // What was refused was another token than the one that has failed otherwise now.
+            if (why is not RpcException { StatusCode: StatusCode.Unauthenticated }) _refusal = null;
             if (why is RpcException error && IsToBeTriedAtOnce(error)) continue;
             var pause = s_firstPause * Math.Pow(2, Math.Min(_failures++, 10));
             pause = (pause < s_longestPause ? pause : s_longestPause) * (0.5 + (Random.Shared.NextDouble() / 2));
@@ -68,8 +77,13 @@ internal sealed class ResumingStream<T>(
         }
     }
 
-    /// <summary>Breaks the connection off, so that another is made.</summary>
-    public void Break() => _broken?.Cancel();
+    /// <summary>Breaks the connection off, so that another is made, or that it ends if that would not help.</summary>
+    /// <param name="why">What a call beside the stream failed with.</param>
+    public void Break(Exception why)
+    {
+        Interlocked.CompareExchange(ref _brokenBy, why, null);
+        _broken?.Cancel();
+    }
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
@@ -115,12 +129,14 @@ internal sealed class ResumingStream<T>(
         return mayComeBack && !IsOtherProtocol(error) ? false : throw Refused(error);
     }
 
-    // A certificate that is not trusted, or an address that speaks HTTP/1.1 alone.
+    // A certificate that is not trusted, or an address that speaks HTTP/1.1 alone: what answers is no HTTP/2. A stream that is reset is no such thing.
     private static bool IsOtherProtocol(RpcException error)
     {
         for (var cause = error.Status.DebugException; cause is not null; cause = cause.InnerException)
         {
-            if (cause is AuthenticationException or HttpRequestException { HttpRequestError: HttpRequestError.VersionNegotiationError or HttpRequestError.HttpProtocolError }) return true;
+            if (cause is AuthenticationException or HttpRequestException { HttpRequestError: HttpRequestError.VersionNegotiationError }
+                or HttpProtocolException { ErrorCode: ProtocolError or Http11Required }) return true;
+            if (cause is HttpIOException { HttpRequestError: HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse } and not HttpProtocolException) return true;
         }
 
         return false;

@@ -24,7 +24,7 @@ public sealed class ExportsTests : IAsyncLifetime
         await _deployment.HasEventsAsync(303);
         var file = Path.Combine(_directory, "events.jsonl");
 
-        var saved = JsonNode.Parse(await _deployment.IntercoAsync("export", "events", "--from", "2026-11-20", "--to", "2026-11-20", "--out", file, "--json"))!;
+        var saved = JsonNode.Parse(await _deployment.IntercoAsync("export", "events", "--from", Some.Day, "--to", Some.Day, "--out", file, "--json"))!;
         Assert.Equal((303, 303), ((int)saved["rows"]!, File.ReadLines(file).Count()));
         Assert.DoesNotContain("NOM-DE-PERSONNE", await File.ReadAllTextAsync(file), StringComparison.Ordinal);
 

@@ -46,24 +46,29 @@ public sealed class HubAnswersTests(HubAnswersTests.EmptyHub hub) : IClassFixtur
             [
                 "/api/v1/access/accounts", "/api/v1/access/accounts/{id}", "/api/v1/access/accounts/{id}/authenticator",
                 "/api/v1/access/accounts/{id}/password", "/api/v1/access/accounts/{id}/suspension", "/api/v1/access/bus-users",
-                "/api/v1/access/bus-users/{name}", "/api/v1/admin/events", "/api/v1/admin/projections", "/api/v1/admin/projections/{name}",
-                "/api/v1/admin/projections/{name}/diff", "/api/v1/admin/projections/{name}/rebuild", "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons",
-                "/api/v1/admin/quarantine/retry", "/api/v1/admin/quarantine/{id}", "/api/v1/admin/quarantine/{id}/discard",
-                "/api/v1/admin/quarantine/{id}/retry", "/api/v1/agreements", "/api/v1/agreements/{id}", "/api/v1/agreements/{id}/activation",
+                "/api/v1/access/bus-users/{name}", "/api/v1/admin/events", "/api/v1/admin/ingestion/resend", "/api/v1/admin/projections",
+                "/api/v1/admin/projections/{name}", "/api/v1/admin/projections/{name}/diff", "/api/v1/admin/projections/{name}/rebuild",
+                "/api/v1/admin/quarantine", "/api/v1/admin/quarantine/reasons", "/api/v1/admin/quarantine/retry", "/api/v1/admin/quarantine/{id}",
+                "/api/v1/admin/quarantine/{id}/discard", "/api/v1/admin/quarantine/{id}/retry", "/api/v1/admin/replays",
+                "/api/v1/admin/replays/{id}", "/api/v1/agreements", "/api/v1/agreements/{id}", "/api/v1/agreements/{id}/activation",
                 "/api/v1/agreements/{id}/end", "/api/v1/agreements/{id}/resumption", "/api/v1/agreements/{id}/suspension", "/api/v1/audit",
-                "/api/v1/audit/verification", "/api/v1/civil-records/indicators", "/api/v1/ingestion", "/api/v1/open-data/first-names",
-                "/api/v1/payments/summary", "/api/v1/privacy/master-key/rewrap", "/api/v1/privacy/persons/search",
+                "/api/v1/audit/verification", "/api/v1/civil-records/indicators", "/api/v1/feed", "/api/v1/ingestion",
+                "/api/v1/open-data/first-names", "/api/v1/payments/summary", "/api/v1/privacy/master-key/rewrap", "/api/v1/privacy/persons/search",
                 "/api/v1/privacy/persons/{person}", "/api/v1/privacy/persons/{person}/erasure", "/api/v1/privacy/persons/{person}/export",
                 "/api/v1/privacy/persons/{person}/holds", "/api/v1/privacy/persons/{person}/rectifications", "/api/v1/privacy/register",
-                "/api/v1/privacy/retention", "/api/v1/privacy/retention/run", "/api/v1/schools/rolls", "/api/v1/territory",
+                "/api/v1/privacy/retention", "/api/v1/privacy/retention/run", "/api/v1/records", "/api/v1/records/{commune}/{domain}/{subject}",
+                "/api/v1/schools/rolls", "/api/v1/subscriptions", "/api/v1/subscriptions/{name}", "/api/v1/subscriptions/{name}/parked",
+                "/api/v1/subscriptions/{name}/parked/discard", "/api/v1/subscriptions/{name}/parked/replay",
+                "/api/v1/subscriptions/{name}/resumption", "/api/v1/subscriptions/{name}/suspension", "/api/v1/subscriptions/{name}/webhook/secret",
+                "/api/v1/territory",
             ],
             paths.Where(path => path.StartsWith("/api", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
     }
 
     [Theory]
-    [InlineData("civil-records/indicators", "format separator from to commune by basis minPosition")]
-    [InlineData("schools/rolls", "format separator schoolYear commune minPosition")]
-    [InlineData("payments/summary", "format separator from to commune by minPosition")]
+    [InlineData("civil-records/indicators", "format separator from to commune by basis minPosition asOf comparedWith")]
+    [InlineData("schools/rolls", "format separator schoolYear commune minPosition asOf comparedWith")]
+    [InlineData("payments/summary", "format separator from to commune by minPosition asOf comparedWith")]
     [InlineData("open-data/first-names", "year commune threshold simulated minPosition")]
     [InlineData("admin/events", "from to commune type")]
     public async Task Given_a_call_that_exports_Then_the_OpenApi_document_says_what_its_parameters_are(string path, string names)

@@ -15,7 +15,7 @@ await forever(async (token, heard) => {
   let timer;
   const listen = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => silence.abort(new Error('not even a sign of life came')), longestSilence);
+    timer = setTimeout(() => silence.abort(new DOMException('not even a sign of life came', 'TimeoutError')), longestSilence);
   };
   listen();
   try {
@@ -23,7 +23,8 @@ await forever(async (token, heard) => {
       headers: { Authorization: `Bearer ${token}`, Accept: 'text/event-stream', 'Last-Event-ID': readCursor(file) },
       signal: silence.signal,
     });
-    if (!answer.ok) throw refusal(await answer.json());
+    // A proxy answers something else than the hub.
+    if (!answer.ok) throw refusal(await answer.json().catch(() => ({ status: answer.status, title: answer.statusText, detail: '' })));
     let rest = '';
     for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
       listen();

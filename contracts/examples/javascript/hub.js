@@ -10,7 +10,15 @@ import grpc from '@grpc/grpc-js';
 import loader from '@grpc/proto-loader';
 
 const env = process.env;
-export const web = (env.INTERCO_HUB ?? 'http://127.0.0.1:5080').replace(/\/$/, '');
+
+/** An address to which a secret or a token may go: without TLS both can be read on their way, so that is for this machine alone. */
+function ofTls(address) {
+  const { protocol, hostname } = new URL(address);
+  if (protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) throw new Error(`use the https address instead of ${address}`);
+  return address.replace(/\/$/, '');
+}
+
+export const web = ofTls(env.INTERCO_HUB ?? 'http://127.0.0.1:5080');
 
 let issued = { token: '', until: 0 };
 
@@ -18,33 +26,35 @@ let issued = { token: '', until: 0 };
 export async function token(refused) {
   if (env.INTERCO_TOKEN) return env.INTERCO_TOKEN;
   if (Date.now() >= issued.until || issued.token === refused) {
-    const discovery = await fetch(`${(env.INTERCO_ISSUER ?? web).replace(/\/$/, '')}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(30_000) });
+    const discovery = await fetch(`${ofTls(env.INTERCO_ISSUER ?? web)}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(30_000) });
+    if (!discovery.ok) throw await noToken(discovery);
     const { token_endpoint } = await discovery.json();
     const secret = env.INTERCO_CLIENT_SECRET ?? readFileSync(env.INTERCO_CLIENT_SECRET_FILE, 'utf8').trim();
     const pair = [env.INTERCO_CLIENT_ID, secret].map(encodeURIComponent).join(':');
-    const answer = await fetch(token_endpoint, {
+    const answer = await fetch(ofTls(token_endpoint), {
       method: 'POST',
       body: new URLSearchParams({ grant_type: 'client_credentials' }),
       headers: { Authorization: `Basic ${Buffer.from(pair).toString('base64')}` },
       signal: AbortSignal.timeout(30_000),
     });
-    if (!answer.ok) {
-      const comesBack = answer.status === 429 || answer.status >= 500;
-      throw Object.assign(new Error(`no token: ${answer.status} ${await answer.text()}`), { code: comesBack ? grpc.status.UNAVAILABLE : grpc.status.PERMISSION_DENIED });
-    }
+    if (!answer.ok) throw await noToken(answer);
     const { access_token, expires_in = 300 } = await answer.json();
     issued = { token: access_token, until: Date.now() + (expires_in - 60) * 1000 };
   }
   return issued.token;
 }
 
+// As gRPC says it, for forever().
+async function noToken(answer) {
+  const comesBack = answer.status === 429 || answer.status >= 500;
+  return Object.assign(new Error(`no token: ${answer.status} ${await answer.text()}`), { code: comesBack ? grpc.status.UNAVAILABLE : grpc.status.PERMISSION_DENIED });
+}
+
 /** A gRPC client of a service, Feed or Subscriptions; with pings, so that a dead connection is noticed. */
 export function connect(service) {
   const protos = fileURLToPath(new URL('../../protos/', import.meta.url));
   const { feed } = grpc.loadPackageDefinition(loader.loadSync(`${service.toLowerCase()}.proto`, { includeDirs: [protos], oneofs: true, longs: String })).intercommunalite;
-  const { protocol, hostname, host } = new URL(env.INTERCO_GRPC);
-  // A token may be read on its way without TLS: for this machine alone.
-  if (protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) throw new Error('use the https address');
+  const { protocol, host } = new URL(ofTls(env.INTERCO_GRPC));
   const credentials = protocol === 'https:' ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
   return new feed.v1[service](host, credentials, { 'grpc.keepalive_time_ms': 20_000, 'grpc.keepalive_timeout_ms': 10_000 });
 }
@@ -91,8 +101,10 @@ export async function forever(call) {
         refused = used;
         continue;
       }
-      // Codes beyond those of gRPC are of a call that was given up.
-      if (error.code in grpc.status && ![UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED].includes(error.code)) throw error;
+      // What gRPC says of a hub that is away; and fetch, whose errors of the network have a cause, or say that time ran out.
+      const passes = [UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED].includes(error.code)
+        || (error instanceof TypeError && error.cause) || error.name === 'TimeoutError' || error.name === 'AbortError';
+      if (!passes) throw error;
       console.error(`${error.details ?? error.message}; trying again`);
     }
     refused = undefined;

@@ -10,7 +10,9 @@ import { HTTP } from 'cloudevents';
 import { print } from './hub.js';
 
 const [port, origin] = process.argv.slice(2);
-const key = Buffer.from(process.env.WEBHOOK_SECRET.replace(/^whsec_/, ''), 'base64');
+const key = Buffer.from((process.env.WEBHOOK_SECRET ?? '').replace(/^whsec_/, ''), 'base64');
+// With an empty key anybody could sign.
+if (key.length < 16) throw new Error('WEBHOOK_SECRET: the secret that the hub told when the webhook was made');
 const longestBody = 1024 * 1024;
 const oldest = 5 * 60;
 

@@ -6,6 +6,7 @@ INTERCO_CLIENT_ID and INTERCO_CLIENT_SECRET (or INTERCO_CLIENT_SECRET_FILE), and
 """
 
 import base64
+import http.client
 import json
 import os
 import random
@@ -16,7 +17,17 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-WEB = os.environ.get("INTERCO_HUB", "http://127.0.0.1:5080").rstrip("/")
+
+
+def of_tls(address):
+    """An address to which a secret or a token may go: without TLS both can be read on their way, so that is for this machine alone."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        sys.exit(f"use the https address instead of {address}")
+    return address.rstrip("/")
+
+
+WEB = of_tls(os.environ.get("INTERCO_HUB", "http://127.0.0.1:5080"))
 
 _token, _until = "", 0.0
 
@@ -27,9 +38,9 @@ def token(refused=""):
     if "INTERCO_TOKEN" in os.environ:
         return os.environ["INTERCO_TOKEN"]
     if time.monotonic() >= _until or _token == refused:
-        issuer = os.environ.get("INTERCO_ISSUER", WEB).rstrip("/")
+        issuer = of_tls(os.environ.get("INTERCO_ISSUER", WEB))
         with urllib.request.urlopen(issuer + "/.well-known/openid-configuration", timeout=30) as answer:
-            endpoint = json.load(answer)["token_endpoint"]
+            endpoint = of_tls(json.load(answer)["token_endpoint"])
         secret = os.environ.get("INTERCO_CLIENT_SECRET") or Path(os.environ["INTERCO_CLIENT_SECRET_FILE"]).read_text().strip()
         pair = ":".join(urllib.parse.quote(part, safe="") for part in (os.environ["INTERCO_CLIENT_ID"], secret))
         request = urllib.request.Request(endpoint, b"grant_type=client_credentials")
@@ -44,12 +55,10 @@ def connect():
     """A gRPC channel; with pings, so that a dead connection is noticed."""
     import grpc
 
-    address = urllib.parse.urlsplit(os.environ["INTERCO_GRPC"])
+    address = urllib.parse.urlsplit(of_tls(os.environ["INTERCO_GRPC"]))
     options = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0)]
     if address.scheme == "https":
         return grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(), options)
-    # A token may be read on its way without TLS: for this machine alone.
-    assert address.hostname in ("127.0.0.1", "localhost", "::1"), "use the https address"
     return grpc.insecure_channel(address.netloc, options)
 
 
@@ -94,7 +103,10 @@ def forever(read):
             if error.code < 500 and error.code != 429:
                 sys.exit(f"no token: {error.code} {error.read().decode()}")
             failure = f"no token: {error}"
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # An issuer that is away, or a proxy before it that answers something else. What fails after that is no matter of tokens.
+            if used or isinstance(error, FileNotFoundError):
+                raise
             failure = f"no token: {error}"
         print(f"{failure}; trying again", file=sys.stderr)
         pause, refused = 1 if heard else min(2 * pause, 30), ""

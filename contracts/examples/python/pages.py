@@ -24,7 +24,8 @@ while not caught_up:
             page = json.load(answer)
     except urllib.error.HTTPError as error:
         # Problem details (RFC 9457) say what is wrong and what to do. 429 and 503 pass: the next run goes on.
-        sys.exit(f"{error.code}: {json.load(error).get('detail', error.reason)}")
+        problem = json.load(error) if error.headers.get_content_type() == "application/problem+json" else {}
+        sys.exit(f"{error.code}: {problem.get('detail', error.reason)}")
     for event in page["items"]:
         print(json.dumps(event, ensure_ascii=False), flush=True)
     # Also moves when nothing matched.

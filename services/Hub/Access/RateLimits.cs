@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -16,6 +17,9 @@ internal sealed record RateLimitOptions
     /// <summary>Requests at once.</summary>
     public int RequestBurst { get; init; } = 1_000;
 
+    /// <summary>Deliveries of durable subscriptions that a caller acknowledges or rejects in a second, over time; twice as many at once.</summary>
+    public int AnswersPerSecond { get; init; } = 2_000;
+
     /// <summary>Requests for a token in a minute, from one address.</summary>
     public int TokensPerMinute { get; init; } = 60;
 
@@ -25,12 +29,16 @@ internal sealed record RateLimitOptions
 
 /// <summary>
 /// Limits how often the hub is asked: a bucket for each caller, known by its token, else (sessions too) by its address; narrower ones by address
-/// for requests for tokens, where people sign in, and for the first administrator. Health is exempt. A stream of the feed is one request.
+/// for requests for tokens, where people sign in, and for the first administrator; a wider one for answers to deliveries. Health is exempt. A stream of the
+/// feed is one request.
 /// </summary>
 internal static class RateLimits
 {
     /// <summary>Policy of the routes where a person's secret, or that of the host, can be tried.</summary>
     public const string Secrets = "secrets";
+
+    /// <summary>Calls that answer deliveries, one for each as a rule: whoever may have them at a rate may answer at that rate.</summary>
+    public static readonly FrozenSet<string> Answers = new[] { "/intercommunalite.feed.v1.Subscriptions/Acknowledge", "/intercommunalite.feed.v1.Subscriptions/Reject" }.ToFrozenSet(StringComparer.Ordinal);
 
     private static readonly TimeSpan s_minute = TimeSpan.FromMinutes(1);
 
@@ -41,6 +49,7 @@ internal static class RateLimits
         {
             limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
                 context.Request.Path.StartsWithSegments("/health") || IsForToken(context) ? RateLimitPartition.GetNoLimiter("exempt")
+                : Answers.Contains(context.Request.Path.Value!) ? Bucket($"answers of {Caller(context)}", 2 * options.AnswersPerSecond, options.AnswersPerSecond, TimeSpan.FromSeconds(1))
                 : Bucket(Caller(context), options.RequestBurst, options.RequestsPerSecond, TimeSpan.FromSeconds(1)));
             limiter.AddPolicy(Secrets, context => Bucket(Address(context), options.SignInsPerMinute, options.SignInsPerMinute, s_minute));
             limiter.OnRejected = RejectAsync;

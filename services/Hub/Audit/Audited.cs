@@ -16,14 +16,16 @@ internal static class Audited
     /// <param name="act">Its name in the audit.</param>
     /// <param name="filters">Parameters of the query by which the call is narrowed, which are noted as they were given. None that may name a person.</param>
     /// <param name="why">Finds the reason among the arguments of the call; null where none is asked for.</param>
-    public static RouteHandlerBuilder Audit(this RouteHandlerBuilder route, string act, string[]? filters = null, Func<IList<object?>, string?>? why = null) =>
+    /// <param name="details">Finds further facts among the arguments; null for none.</param>
+    public static RouteHandlerBuilder Audit(
+        this RouteHandlerBuilder route, string act, string[]? filters = null, Func<IList<object?>, string?>? why = null, Func<IList<object?>, JsonObject?>? details = null) =>
         route.AddEndpointFilter(async (invocation, next) =>
         {
             var context = invocation.HttpContext;
             var subject = context.Request.RouteValues.Count == 0 ? null : string.Join('/', context.Request.RouteValues.Values);
             var given = (filters ?? []).Where(context.Request.Query.ContainsKey).Select(name => KeyValuePair.Create(name, (JsonNode?)Text(context.Request.Query[name]))).ToList();
             await context.RequestServices.GetRequiredService<AuditLog>().AppendAsync(
-                new(Caller.Of(context.User).Id, act, subject, why?.Invoke(invocation.Arguments) is { } reason ? Text(reason) : null, given.Count == 0 ? null : new JsonObject(given)),
+                new(Caller.Of(context.User).Id, act, subject, why?.Invoke(invocation.Arguments) is { } reason ? Text(reason) : null, given.Count == 0 ? details?.Invoke(invocation.Arguments) : new JsonObject(given)),
                 context.RequestAborted);
             return await next(invocation);
         });

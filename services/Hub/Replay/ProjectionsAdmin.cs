@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
@@ -22,7 +23,7 @@ internal static class ProjectionsAdmin
             .RequireAuthorization(Rules.Administer).WithName("Projections").WithSummary("Every projection: its position, lag and state");
         api.MapGet("admin/projections/{name}", OneAsync).RequireAuthorization(Rules.Administer).WithName("Projection").WithSummary("One projection, with the progress of its last rebuild");
         api.MapPost("admin/projections/{name}/rebuild", RebuildAsync)
-            .RequireAuthorization(Rules.Administer).Audit("projection.rebuild", why: arguments => arguments.OfType<Asked>().FirstOrDefault()?.Reason)
+            .RequireAuthorization(Rules.Administer).Audit("projection.rebuild", why: arguments => arguments.OfType<Asked>().FirstOrDefault()?.Reason, details: arguments => Details(arguments.OfType<Asked>().FirstOrDefault()))
             .WithName("RebuildProjection").WithSummary("Builds a projection anew from all events, beside the figures in service, compares the two and puts the new one into service")
             .WithDescription("""
                 Takes {"reason": "…", "dryRun": false, "communes": ["35085"]}; only the reason must be given. The figures in service stay, and go
@@ -39,6 +40,13 @@ internal static class ProjectionsAdmin
         EventsExport.Map(api);
         return api;
     }
+
+    // Communes as far as they are some; what is wrong with them is told by the call.
+    private static JsonObject? Details(Asked? asked) => asked is { DryRun: false, Communes: null } or null ? null : new JsonObject
+    {
+        ["dryRun"] = asked.DryRun,
+        ["communes"] = asked.Communes is null ? null : new JsonArray([.. asked.Communes.Where(code => CommuneCode.TryParse(code, out _)).Take(100).Select(code => (JsonNode)code)]),
+    };
 
     private static async Task<IResult> OneAsync(
         string name, Positions positions, ProjectionStates states, CancellationToken cancellation) =>
