@@ -19,7 +19,7 @@ public sealed class ConsumeTests
         {
             "2" => throw new DeliveryRejectedException("school unknown here"),
             "3" => throw new FormatException("NOM-DE-PERSONNE"),
-            "4" => throw new DeliveryRejectedException(new string('x', 501)),
+            "4" => throw new DeliveryRejectedException("\0" + new string('x', 501)),
             _ => Task.CompletedTask,
         }, () => subscriptions.Rejected.Count == 3);
 
@@ -77,6 +77,30 @@ public sealed class ConsumeTests
         await ConsumeAsync(hub, 1, (_, _) => Task.FromResult(Interlocked.Increment(ref handled)), () => subscriptions.Acknowledged.Count == 1);
 
         Assert.Equal((2, 2), (handled, subscriptions.Requests.Count));
+    }
+
+    [Fact]
+    public async Task Given_an_answer_that_would_only_fail_again_Then_it_ends_and_says_why()
+    {
+        var subscriptions = new FakeSubscriptions(1) { FirstAcknowledgement = new(new Status(StatusCode.PermissionDenied, "not yours any more")) };
+        await using var hub = await FakeHub.SubscriptionsAsync(subscriptions);
+
+        var refused = await Assert.ThrowsAsync<HubRefusedException>(
+            () => new FeedClient(hub.Address, (_, _) => ValueTask.FromResult("token")).ConsumeAsync("canteen", (_, _) => Task.CompletedTask).WaitAsync(Eventually.DefaultTimeout));
+
+        Assert.Contains("not yours any more", refused.Message, StringComparison.Ordinal);
+        Assert.Single(subscriptions.Requests);
+    }
+
+    [Fact]
+    public async Task Given_tokens_that_cannot_be_had_When_a_delivery_is_answered_Then_it_ends_with_that()
+    {
+        await using var hub = await FakeHub.SubscriptionsAsync(new FakeSubscriptions(1));
+        var asked = 0;
+
+        await Assert.ThrowsAsync<FileNotFoundException>(
+            () => new FeedClient(hub.Address, (_, _) => Interlocked.Increment(ref asked) == 1 ? ValueTask.FromResult("token") : throw new FileNotFoundException())
+                .ConsumeAsync("canteen", (_, _) => Task.CompletedTask).WaitAsync(Eventually.DefaultTimeout));
     }
 
     [Fact]

@@ -13,7 +13,6 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>A durable subscription whose hubs are killed (SIGKILL) at random points while events come and readers take them.</summary>
-[Collection(nameof(FaultServers))]
 public sealed class SubscribersTests(ITestOutputHelper output)
 {
     private const int Records = 40;
