@@ -61,6 +61,8 @@ internal static class FeedApi
     private const int DefaultLimit = 100;
     private const string EventStream = "text/event-stream";
 
+    private static readonly string[] s_parameters = ["types", "communes", "subjects", "fact", "agreement", "after", "since", "fromNow", "limit"];
+
     private static readonly JsonWriterOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static void Map(RouteGroupBuilder api)
@@ -84,6 +86,9 @@ internal static class FeedApi
     {
         try
         {
+            // A name that is written wrong would else give everything.
+            if (context.Request.Query.Keys.FirstOrDefault(name => !s_parameters.Contains(name)) is { } unknown)
+                throw FeedStreams.Invalid($"{(unknown.Length <= 50 ? unknown : unknown[..50])}: no parameter of the feed; they are {string.Join(", ", s_parameters)}.");
             if (limit is < 1 or > FeedStreams.MaxLimit) throw FeedStreams.Invalid($"limit: 1 to {FeedStreams.MaxLimit} expected.");
             var streams = context.Request.GetTypedHeaders().Accept.Any(accepted => accepted.MediaType == EventStream);
             var access = feed.Access(context, query.Agreement ?? "", query.Filter());

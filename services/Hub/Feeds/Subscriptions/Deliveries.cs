@@ -169,8 +169,8 @@ internal sealed class Deliveries(NpgsqlDataSource database)
             while (row.FieldCount == 3 && await row.ReadAsync(cancellation)) claimed.Add(new(row.GetString(0), row.GetInt64(1), row.GetInt32(2)));
         }
         while (await row.NextResultAsync(cancellation));
-        claimed.Sort((one, other) => one.Position != other.Position ? one.Position.CompareTo(other.Position) : string.CompareOrdinal(one.Replay, other.Replay));
-        return claimed;
+        // What is new before what is replayed.
+        return [.. claimed.OrderBy(one => one.Replay.Length > 0).ThenBy(one => one.Position).ThenBy(one => one.Replay, StringComparer.Ordinal)];
     }
 
     /// <summary>Deliveries are done, those that are held no longer excepted.</summary>

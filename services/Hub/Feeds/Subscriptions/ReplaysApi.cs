@@ -154,7 +154,7 @@ internal sealed class ReplaysApi(
         asked.Rate is < 1 or > MostRate ? Body.Unprocessable("rate", $"1 to {MostRate} events a second expected")
         : asked.Types?.All(type => type is not null && TypePattern.TryParse(type, out _)) == false ? Body.Unprocessable("types", TypePattern.Form)
         : asked.Communes?.All(commune => CommuneCode.TryParse(commune, out _)) == false ? Body.Unprocessable("communes", "INSEE commune codes expected")
-        : asked.Record is { } record && (!Query.IsText(record) || record.Split('/', 3).Length < 3) ? Body.Unprocessable("record", "commune/domain/subject expected, as 35085/civil-records/birth/2026/1")
+        : asked.Record is { } record && (!Query.IsText(record) || record.Split('/', 3) is not [var commune, _, _] || !CommuneCode.TryParse(commune, out _)) ? Body.Unprocessable("record", "commune/domain/subject expected, as 35085/civil-records/birth/2026/1")
         : null;
 
     private bool TryTime(string? text, bool isEnd, out DateTimeOffset? time)

@@ -147,6 +147,11 @@ internal sealed class Endpoints : IDisposable
             {
                 return new(Verdict.Away, forbidden.Message);
             }
+            catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+            {
+                // Nobody answers where it would connect to.
+                return new(Verdict.Away, "no connection in time");
+            }
             catch (HttpRequestException e)
             {
                 // The kind of error alone: a message may repeat what the endpoint wrote.

@@ -163,6 +163,7 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[null]}", 422, "types")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"communes\":[\"Combourg\"]}", 422, "communes")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"a\"}", 422, "record")]
+    [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"birth/2026/0001\"}", 422, "commune/domain/subject")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"a/b/\\u0000\"}", 422, "record")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"rate\":0}", 422, "rate")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"35085/none/a\"}", 422, "record")]
