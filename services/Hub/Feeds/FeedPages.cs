@@ -29,11 +29,17 @@ internal sealed record FeedPage(IReadOnlyList<FeedEvent> Events, Place Through, 
 /// What a reader may have of the store, page by page, never beyond the store's high-water mark. A page is bounded in events, in size
 /// and in how much of the store it looks through, so that neither a slow reader nor a rare type costs more.
 /// </summary>
-internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, Tail tail, PersonalPages personal, FeedOptions options)
+internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, Tail tail, PersonalPages personal, FeedOptions options) : IDisposable
 {
     private const int MostCharacters = 500_000;
 
+    // As many as can work at a time: more would only make all of them late, and with them whoever else asks the database.
+    private readonly SemaphoreSlim _reading = new(2 * Environment.ProcessorCount);
+
     private Cursors? _cursors;
+
+    /// <inheritdoc/>
+    public void Dispose() => _reading.Dispose();
 
     /// <summary>The cursors of this store.</summary>
     public async ValueTask<Cursors> CursorsAsync(CancellationToken cancellation) => _cursors ??= await Cursors.OfAsync(database, cancellation);
@@ -134,6 +140,20 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
         var high = Math.Max(Math.Min(positions.HighWater, last), after.Position);
         var cursors = await CursorsAsync(cancellation);
         if (record is null && last == long.MaxValue && await tail.AfterAsync(after.Position, high, cursors, cancellation) is { } newest) return Of(newest, after, filter, allowed, limit, high);
+        await _reading.WaitAsync(cancellation);
+        try
+        {
+            return await StretchAsync(after, filter, allowed, limit, high, record, cursors, cancellation);
+        }
+        finally
+        {
+            _reading.Release();
+        }
+    }
+
+    private async Task<(List<StoredRow> Rows, Place Through, long High)> StretchAsync(
+        Place after, FeedFilter filter, Allowed allowed, int limit, long high, string? record, Cursors cursors, CancellationToken cancellation)
+    {
         // A type that is rare is not looked for through the whole store at once: the cursor moves on all the same.
         for (var stretch = (long)options.PositionsPerPage; ; stretch *= 2)
         {
