@@ -7,8 +7,6 @@ namespace Intercommunalite.Hub.Feeds;
 /// <summary>A call that fails because the database does not answer can be tried again: the caller is told so, as the contract says.</summary>
 internal sealed class DatabaseAway : Interceptor
 {
-    private static readonly RpcException s_away = new(new Status(StatusCode.Unavailable, "The hub's database does not answer now. Try again."));
-
     /// <inheritdoc/>
     public override async Task<TResponse> UnaryServerHandler<TRequest, TResponse>(TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
     {
@@ -18,7 +16,7 @@ internal sealed class DatabaseAway : Interceptor
         }
         catch (Exception e) when (IsAway(e))
         {
-            throw s_away;
+            throw Away(e);
         }
     }
 
@@ -32,9 +30,12 @@ internal sealed class DatabaseAway : Interceptor
         }
         catch (Exception e) when (IsAway(e))
         {
-            throw s_away;
+            throw Away(e);
         }
     }
+
+    // With its cause, for the log of the server; the caller gets the text alone.
+    private static RpcException Away(Exception cause) => new(new Status(StatusCode.Unavailable, "The hub's database does not answer now. Try again.", cause));
 
     // An error that the database answers with is no outage, unless it says that it is one.
     private static bool IsAway(Exception e) => e is NpgsqlException and (not PostgresException or { IsTransient: true }) or TimeoutException;
