@@ -15,7 +15,7 @@ using Xunit;
 namespace Intercommunalite.EndToEnd.Tests;
 
 /// <summary>Connectors that have a broker user each, on a real broker whose users the hub makes.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.First)]
 public sealed class BusUsersTests(FaultServers servers)
 {
     private const string Neighbour = "neighbour";

@@ -7,8 +7,8 @@ using Intercommunalite.Contracts.Territories;
 using Intercommunalite.Testing;
 using Npgsql;
 
-// Two classes at a time: whichever waits leaves the processors to the one that works. The tests of faults come after them, alone.
-[assembly: Xunit.CollectionBehavior(MaxParallelThreads = 2)]
+// Three classes at a time, two of them the halves of the fault suite: whichever waits leaves the processors to those that work.
+[assembly: Xunit.CollectionBehavior(MaxParallelThreads = 3)]
 
 namespace Intercommunalite.EndToEnd.Tests;
 

@@ -4,7 +4,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>The broker refuses, or has lost what it was given; it is trusted to keep nothing.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.Second)]
 public sealed class BrokerTests(FaultServers servers, ITestOutputHelper output)
 {
     [Fact]

@@ -4,7 +4,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>The hub's database is set back.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.Second)]
 public sealed class DatabaseTests(FaultServers servers, ITestOutputHelper output)
 {
     [Fact]

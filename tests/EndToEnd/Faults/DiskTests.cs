@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>The disk of a connector fills up in the middle of the stream.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.First)]
 public sealed class DiskTests(FaultServers servers, ITestOutputHelper output)
 {
     [SmallDiskFact]

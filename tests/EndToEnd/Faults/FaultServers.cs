@@ -1,11 +1,23 @@
 using Intercommunalite.Testing;
 using Xunit;
+using Xunit.Abstractions;
+
+[assembly: TestCollectionOrderer("Intercommunalite.EndToEnd.Tests.Faults.LongestFirst", "Intercommunalite.EndToEnd")]
 
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
-/// <summary>PostgreSQL and RabbitMQ of the fault suite's own, started once; each scenario takes them empty.</summary>
+/// <summary>
+/// PostgreSQL and RabbitMQ of the fault suite's own, started once for each half of it; each scenario takes them empty. The halves
+/// last about as long, side by side: a scenario waits for more than half of its time.
+/// </summary>
 public sealed class FaultServers : IAsyncLifetime
 {
+    /// <summary>One half of the suite.</summary>
+    public const string First = "faults, first half";
+
+    /// <summary>The other half, on servers of its own.</summary>
+    public const string Second = "faults, second half";
+
     private readonly Lazy<Task<PrivateServers>> _others = new(() => PrivateServers.StartAsync());
 
     /// <summary>The servers.</summary>
@@ -25,6 +37,18 @@ public sealed class FaultServers : IAsyncLifetime
     }
 }
 
-/// <summary>The test classes that share the servers.</summary>
-[CollectionDefinition(nameof(FaultServers), DisableParallelization = true)]
-public sealed class SharedFaultServers : ICollectionFixture<FaultServers>;
+/// <summary>The test classes of the first half.</summary>
+[CollectionDefinition(FaultServers.First)]
+public sealed class FirstFaultServers : ICollectionFixture<FaultServers>;
+
+/// <summary>The test classes of the second half.</summary>
+[CollectionDefinition(FaultServers.Second)]
+public sealed class SecondFaultServers : ICollectionFixture<FaultServers>;
+
+/// <summary>The two halves begin, so that neither is left over at the end.</summary>
+public sealed class LongestFirst : ITestCollectionOrderer
+{
+    /// <inheritdoc/>
+    public IEnumerable<ITestCollection> OrderTestCollections(IEnumerable<ITestCollection> testCollections) =>
+        testCollections.OrderByDescending(collection => collection.DisplayName is FaultServers.First or FaultServers.Second);
+}

@@ -4,7 +4,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>A slow hub slows nobody's acceptance.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.First)]
 public sealed class HubTests(FaultServers servers, ITestOutputHelper output)
 {
     [Fact]

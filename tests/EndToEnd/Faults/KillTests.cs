@@ -6,7 +6,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>Each part, and each pair of parts, killed (SIGKILL) in the middle of the stream and started again.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.First)]
 public sealed class KillTests(FaultServers servers, ITestOutputHelper output)
 {
     private const int Events = 50_000;

@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>Outages of more than a minute, after which a retry that waits ever longer would come late.</summary>
-[Collection(nameof(FaultServers))]
+[Collection(FaultServers.Second)]
 public sealed class LongOutageTests(FaultServers servers, ITestOutputHelper output)
 {
     private static readonly TimeSpan s_outage = TimeSpan.FromSeconds(65);
