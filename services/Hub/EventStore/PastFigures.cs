@@ -2,6 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Intercommunalite.Hub.Audit;
+using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 
@@ -33,6 +35,9 @@ internal static class PastFigures
         var (past, problem) = await ReadAsync(context, projection, time, items, parameters);
         if (problem is not null) return problem;
         var (position, rows) = past;
+        // Asked again while they are being built it is one look.
+        await context.RequestServices.GetRequiredService<AuditLog>().AppendAsync(
+            new(Caller.Of(context.User).Id, "figures.looked-back", context.Request.Path.Value, Details: new() { ["asOf"] = given, ["comparedWith"] = form.ComparedWith }), context.RequestAborted);
         if (form.ComparedWith is not { } second)
         {
             HubPosition.Say(context, position);

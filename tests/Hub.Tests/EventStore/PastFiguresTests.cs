@@ -90,6 +90,11 @@ public sealed class PastFiguresTests : IAsyncLifetime
         Assert.Equal(77, (int)(await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02"))["items"]![0]!["births"]!);
         Assert.Equal(asked, await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past"));
 
+        // Who looked back, at what and to when, is on record; how often it was asked while they were being built is not.
+        Assert.Equal(
+            ["/api/v1/civil-records/indicators 2026-11-01 6", "/api/v1/civil-records/indicators 2026-11-02 1"],
+            await _hub.RowsAsync("SELECT subject || ' ' || (details::jsonb ->> 'asOf') || ' ' || count(*) FROM audit.entry WHERE act = 'figures.looked-back' GROUP BY subject, details::jsonb ->> 'asOf' ORDER BY 1"));
+
         // Another build of the hub may count otherwise.
         await _hub.RowsAsync("UPDATE replay.past SET build = 'another'");
         Assert.Equal(1, (int)(await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02"))["items"]![0]!["births"]!);
