@@ -57,6 +57,7 @@ internal sealed class HubServer : IAsyncDisposable
         builder.AddAccess();
         builder.AddAudit();
         builder.AddOpenData();
+        builder.Services.AddExceptionHandler<DatabaseAway>();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
             .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(hub.Clock)
             .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<IKeyWrapping>())
