@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.ComponentModel;
-using System.Globalization;
 using System.Net.ServerSentEvents;
 using System.Reflection;
 using System.Runtime.CompilerServices;
@@ -11,6 +10,7 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Territory;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 
@@ -33,7 +33,7 @@ internal sealed record FeedQuery(
     [property: FromQuery(Name = "fact"), Description("field:value, or field:value,value of which one must hold; repeated, all must hold")] string[]? Facts = null,
     [property: FromQuery(Name = "agreement"), Description("Id of the agreement; needed when several are in force")] string? Agreement = null,
     [property: FromQuery(Name = "after"), Description("Cursor of the last event that the caller has; none for the beginning")] string? After = null,
-    [property: FromQuery(Name = "since"), Description("Instead of after: a time, RFC 3339; what the hub stored then or later")] string? Since = null,
+    [property: FromQuery(Name = "since"), Description("Instead of after: a day of the territory, or a time, RFC 3339; what the hub stored then or later")] string? Since = null,
     [property: FromQuery(Name = "fromNow"), Description("Instead of after: what the hub stores from now on")] bool FromNow = false,
     [property: FromQuery(Name = "limit"), Description("Most events of a page: 1 to 1000")] int Limit = 100)
 {
@@ -46,10 +46,10 @@ internal sealed record FeedQuery(
 
     /// <summary>The time to begin at; null for none.</summary>
     /// <exception cref="RpcException">It is none.</exception>
-    public Timestamp? Time() =>
+    public Timestamp? Time(TerritoryClock clock) =>
         Since is null ? null
-        : DateTimeOffset.TryParse(Since, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time.ToTimestamp()
-        : throw FeedStreams.Invalid("since: a time as 2026-11-24T09:30:00+01:00 expected; '+' is written %2B in an address.");
+        : clock.Moment(Since, isEnd: false) is { } time ? time.ToTimestamp()
+        : throw FeedStreams.Invalid($"since: {TerritoryClock.MomentForm}.");
 
     private static string[] List(string[]? given) => [.. (given ?? []).SelectMany(part => part.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
 
@@ -83,6 +83,7 @@ internal static class FeedApi
     private static async Task<IResult> GetAsync(
         HttpContext context,
         FeedStreams feed,
+        TerritoryClock clock,
         [AsParameters] FeedQuery query,
         [FromHeader(Name = "Last-Event-ID"), Description("Of server-sent events: as after, and before it")] string? lastEventId = null)
     {
@@ -97,7 +98,7 @@ internal static class FeedApi
             await access.NowAsync(context.RequestAborted);
             var resumes = streams && lastEventId is { Length: > 0 };
             var after = resumes ? await feed.BeginAsync(lastEventId!, null, false, context.RequestAborted)
-                : await feed.BeginAsync(query.After ?? "", query.Time(), query.FromNow, context.RequestAborted);
+                : await feed.BeginAsync(query.After ?? "", query.Time(clock), query.FromNow, context.RequestAborted);
             return streams ? Stream(context, feed, access, after, query.FromNow && !resumes) : await PageAsync(context, feed, access, after, query.Limit);
         }
         catch (RpcException e)

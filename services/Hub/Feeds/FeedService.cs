@@ -1,11 +1,12 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.Territory;
 
 namespace Intercommunalite.Hub.Feeds;
 
 /// <summary>The feed of events over gRPC.</summary>
-internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
+internal sealed class FeedService(FeedStreams feed, TerritoryClock clock) : Feed.FeedBase
 {
     private const int DefaultLimit = 100;
 
@@ -43,7 +44,7 @@ internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
         }
     }
 
-    private static Timestamp? Since(Timestamp? since, string text) => text.Length == 0 ? since
-        : since is null ? new FeedQuery(Since: text).Time()
+    private Timestamp? Since(Timestamp? since, string text) => text.Length == 0 ? since
+        : since is null ? new FeedQuery(Since: text).Time(clock)
         : throw FeedStreams.Invalid("since_text: not beside since.");
 }

@@ -120,6 +120,11 @@ public sealed class FeedReadingTests : IAsyncLifetime
         Assert.Equal(["one", "two"], (await ReadAsync(new() { Since = (first.Recorded.ToDateTimeOffset() - TimeSpan.FromHours(2)).ToTimestamp() })).Events.Select(read => read.Id));
         Assert.Equal(["two"], (await ReadAsync(new() { SinceText = first.Recorded.ToDateTimeOffset().ToString("o", System.Globalization.CultureInfo.InvariantCulture) })).Events.Select(read => read.Id));
         Assert.Equal(["one", "two"], (await ReadAsync(new() { SinceText = "2026-01-01" })).Events.Select(read => read.Id));
+        // A day begins by the clock of the territory: in Paris, an hour before it does in Greenwich.
+        await RunAsync("UPDATE hub.mt_events SET timestamp = '2026-10-31T22:30:00Z' WHERE seq_id = 1");
+        await RunAsync("UPDATE hub.mt_events SET timestamp = '2026-10-31T23:30:00Z' WHERE seq_id = 2");
+        Assert.Equal(["two"], (await ReadAsync(new() { SinceText = "2026-11-01" })).Events.Select(read => read.Id));
+        Assert.Equal(["one", "two"], (await ReadAsync(new() { SinceText = "2026-10-31" })).Events.Select(read => read.Id));
         await ErrorAsync(StatusCode.InvalidArgument, "since", new() { SinceText = "yesterday" });
         await ErrorAsync(StatusCode.InvalidArgument, "since", new() { SinceText = "2026-01-01", Since = first.Recorded });
         await ErrorAsync(StatusCode.InvalidArgument, "since", new() { Since = DateTimeOffset.UtcNow.AddDays(1).ToTimestamp() });

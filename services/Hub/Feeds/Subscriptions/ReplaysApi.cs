@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Grpc.Core;
@@ -60,8 +59,8 @@ internal sealed class ReplaysApi(
         if (asked is null) return problem!;
         if (await Subscription.FindAsync(database, asked.Subscription.ToString(), context.RequestAborted) is not { } subscription) return SubscriptionsApi.Unknown();
         if (WhatIsWrong(asked) is { } wrong) return wrong;
-        if (!TryTime(asked.From, isEnd: false, out var from)) return Body.Unprocessable("from", "a day YYYY-MM-DD or a time with its offset expected");
-        if (!TryTime(asked.To, isEnd: true, out var to)) return Body.Unprocessable("to", "a day YYYY-MM-DD or a time with its offset expected");
+        if (!TryTime(asked.From, isEnd: false, out var from)) return Body.Unprocessable("from", TerritoryClock.MomentForm);
+        if (!TryTime(asked.To, isEnd: true, out var to)) return Body.Unprocessable("to", TerritoryClock.MomentForm);
         if (from >= to || from > time.GetUtcNow()) return Body.Unprocessable("from", "a time that has passed, and is before to, expected");
         try
         {
@@ -161,9 +160,7 @@ internal sealed class ReplaysApi(
 
     private bool TryTime(string? text, bool isEnd, out DateTimeOffset? time)
     {
-        time = DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day) && day < DateOnly.MaxValue ? clock.StartOf(isEnd ? day.AddDays(1) : day)
-            : text is not null && System.Text.Json.JsonSerializer.SerializeToElement(text).TryGetDateTimeOffset(out var read) ? read
-            : null;
+        time = text is null ? null : clock.Moment(text, isEnd);
         return text is null || time is not null;
     }
 
