@@ -40,7 +40,7 @@ public sealed partial class FeedClient(Uri server, Func<string?, CancellationTok
     /// <see cref="SubscribeResponse.Cursor"/> in one transaction with what it did, it has every event exactly once; when it kept the cursor
     /// afterwards, at least once (events are known by source and id).
     /// </summary>
-    /// <param name="request">What to read. Its cursor is where to begin; without one, its <c>since</c> or <c>from_now</c>, else the beginning.</param>
+    /// <param name="request">What to read. Its cursor is where to begin; without one, its <c>since</c>, <c>since_text</c> or <c>from_now</c>, else the beginning.</param>
     /// <param name="cancellation">Ends it, with <see cref="OperationCanceledException"/>.</param>
     /// <exception cref="HubRefusedException">It cannot go on: the message says what to do.</exception>
     public async IAsyncEnumerable<SubscribeResponse> SubscribeAsync(SubscribeRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
@@ -55,11 +55,11 @@ public sealed partial class FeedClient(Uri server, Func<string?, CancellationTok
             GoOnFrom(message.Cursor);
         }
 
-        // Once there is a cursor, it says it all: since and from_now are of the first beginning.
+        // Once there is a cursor, it says it all: the others are of the first beginning.
         void GoOnFrom(string cursor)
         {
             if (cursor.Length == 0) return;
-            (next.Cursor, next.Since, next.FromNow) = (cursor, null, false);
+            (next.Cursor, next.Since, next.SinceText, next.FromNow) = (cursor, null, "", false);
         }
     }
 
@@ -68,15 +68,14 @@ public sealed partial class FeedClient(Uri server, Func<string?, CancellationTok
     /// a crash those of which the cursor was not kept come again, so what the handler does must bear it.
     /// </summary>
     /// <param name="request">What to read; where to begin counts as long as the file holds no cursor.</param>
-    /// <param name="kept">The cursor.</param>
+    /// <param name="kept">The cursor; of this filter and agreement, or none yet.</param>
     /// <param name="handler">Deals with an event. What it throws ends the reading before that event.</param>
     /// <param name="cancellation">Ends it, with <see cref="OperationCanceledException"/>.</param>
     /// <exception cref="HubRefusedException">It cannot go on: the message says what to do.</exception>
+    /// <exception cref="IOException">The file is of another filter or agreement, or cannot be written.</exception>
     public async Task FollowAsync(SubscribeRequest request, CursorFile kept, Func<Event, CancellationToken, Task> handler, CancellationToken cancellation = default)
     {
-        var from = request.Clone();
-        if (kept.Value.Length > 0) from.Cursor = kept.Value;
-        await foreach (var message in SubscribeAsync(from, cancellation))
+        await foreach (var message in SubscribeAsync(kept.GoOn(request), cancellation))
         {
             if (message.Event is { } came) await handler(came, cancellation);
             kept.Keep(message.Cursor);

@@ -20,7 +20,7 @@ public sealed class HubRefusedException : Exception
 
     /// <summary>
     /// Why, for programs, as <c>feed.proto</c> lists it: <c>cursor-malformed</c>, <c>cursor-of-another-store</c>, <c>cursor-too-old</c>,
-    /// <c>cursor-of-another-history</c>; null where nothing stands there.
+    /// <c>cursor-of-another-history</c>, <c>unknown-type</c>; null where nothing stands there.
     /// </summary>
     public string? Reason { get; }
 }

@@ -64,8 +64,8 @@ internal static class Events
     private static void Write(Item item, Terminal terminal)
     {
         terminal.Write("");
-        terminal.Write(Invariant($"{item.Event.Recordedtime:u}  {item.Event.Type}  {item.Event.Id}"));
-        terminal.Write(Invariant($"  said by {item.Event.Source} at {item.Event.Time:u}; number {item.Number} of journal {item.Journal}"));
+        terminal.Write($"{Terminal.Time(item.Event.Recordedtime)}  {item.Event.Type}  {item.Event.Id}");
+        terminal.Write(Invariant($"  said by {item.Event.Source} at {Terminal.Time(item.Event.Time)}; number {item.Number} of journal {item.Journal}"));
         terminal.Write($"  {item.Event.Data.GetRawText()}");
         foreach (var change in item.Changes) terminal.Write($"  {change.Field}: {change.Before.GetRawText()} → {change.After.GetRawText()}");
         if (item.Personal is not null) terminal.Write($"  personal data: {item.Personal}");

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
 using Grpc.Core;
@@ -30,33 +29,21 @@ internal static class FeedReading
         private readonly bool _follow;
 
         private readonly Option<string?> _after = new("--after") { Description = "Begin after this cursor.", HelpName = "CURSOR" };
-        private readonly Option<DateTimeOffset?> _since = new("--since")
+        private readonly Option<string?> _since = new("--since")
         {
-            Description = "Begin with what the hub stored at this time or later: 2026-11-24, in UTC, or 2026-11-24T09:30:00+01:00.",
-            HelpName = "TIME",
-            CustomParser = result => Time(result, result.Tokens[0].Value),
+            Description = "Begin with what the hub stored at this time or later: 2026-11-24, by the clock of the territory, or 2026-11-24T09:30:00+01:00.",
+            HelpName = "DAY|TIME",
         };
 
         private readonly Option<bool> _fromBeginning = new("--from-beginning") { Description = "Begin with the first event." };
-        private readonly Option<string[]> _types = Many("--type", "TYPE", "Only these types; a prefix may end with '*'.");
-        private readonly Option<string[]> _communes = Many("--commune", "CODE", "Only events of these communes.");
-        private readonly Option<string[]> _subjects = Many("--subject", "SUBJECT", "Only of these subjects; a prefix may end with '*'.");
-        private readonly Option<Fact[]> _facts = new("--fact")
-        {
-            Description = "Only events whose field of data has one of these values; given more than once, all must hold.",
-            HelpName = "FIELD=VALUE[,VALUE…]",
-            AllowMultipleArgumentsPerToken = true,
-            CustomParser = result => [.. result.Tokens.Select(token => OfText(result, token.Value))],
-            DefaultValueFactory = _ => [],
-        };
-
         private readonly Option<long?> _limit = new("--limit") { Description = "Most events to print.", HelpName = "N" };
         private readonly Option<FileInfo?> _cursorFile = new("--cursor-file")
         {
-            Description = "Keep the cursor here, and go on from it the next time; until it exists, the other options say where to begin.",
+            Description = "Keep the cursor here, and go on from it the next time; until it exists, the other options say where to begin. It is of one filter and agreement, and used by one command at a time.",
             HelpName = "FILE",
         };
 
+        private readonly EventFilter _filter;
         private readonly Option<string> _agreement = new("--agreement")
         {
             Description = "Of a partner: the agreement under which to read. Needed when several are in force.",
@@ -70,7 +57,8 @@ internal static class FeedReading
             Command = follow
                 ? new("tail", "Prints events as they come, from now on or from where the options say, until Ctrl-C; goes on when the hub was away.") { _fromBeginning }
                 : new("read", "Prints the events there are, from the beginning or from where the options say, and ends.");
-            foreach (var option in new Option[] { _after, _since, _types, _communes, _subjects, _facts, _limit, _cursorFile, _agreement }) Command.Add(option);
+            foreach (var option in new Option[] { _after, _since, _limit, _cursorFile, _agreement }) Command.Add(option);
+            _filter = new(Command);
             _limit.Validators.Add(result =>
             {
                 if (result.GetValueOrDefault<long?>() < 1) result.AddError("--limit must be 1 or more.");
@@ -90,6 +78,7 @@ internal static class FeedReading
                 ?? throw new Failure("Where is the hub's feed? Name its gRPC address with --grpc URL or in INTERCO_GRPC.");
             using var kept = parsed.GetValue(_cursorFile) is { } file ? CursorFile.Open(file.FullName) : null;
             var request = Request(parsed, kept?.Value ?? "");
+            if (kept is not null) request = kept.GoOn(request);
             var (credentials, last) = (_common.Credentials(parsed), request.Cursor);
             var feed = new FeedClient(server, credentials.TokenAsync) { Time = _time, Interrupted = (why, pause) => Interrupted(server, last, why, pause) };
             var (printed, limit, json) = (0L, parsed.GetValue(_limit), parsed.GetValue(_common.Json));
@@ -123,17 +112,11 @@ internal static class FeedReading
             return new()
             {
                 Cursor = after,
-                Since = since is { } begin ? Google.Protobuf.WellKnownTypes.Timestamp.FromDateTimeOffset(begin) : null,
+                SinceText = since ?? "",
                 // An empty --after is the beginning too.
                 FromNow = _follow && kept.Length == 0 && parsed.GetResult(_after) is null && since is null && !parsed.GetValue(_fromBeginning),
                 Agreement = parsed.GetRequiredValue(_agreement),
-                Filter = new()
-                {
-                    Types_ = { parsed.GetValue(_types) ?? [] },
-                    Communes = { parsed.GetValue(_communes) ?? [] },
-                    Subjects = { parsed.GetValue(_subjects) ?? [] },
-                    Facts = { parsed.GetValue(_facts) ?? [] },
-                },
+                Filter = _filter.Of(parsed),
             };
         }
 
@@ -158,23 +141,6 @@ internal static class FeedReading
             {
                 _terminal.Write($"{came.Cursor}  {came.Time}  {came.Commune}  {came.Type}  {came.Subject}");
             }
-        }
-
-        private static Option<string[]> Many(string name, string value, string description) =>
-            new(name) { Description = description, HelpName = value, AllowMultipleArgumentsPerToken = true };
-
-        private static DateTimeOffset? Time(ArgumentResult result, string text)
-        {
-            if (DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
-            result.AddError($"'{text}' is not a time such as 2026-11-24T09:30:00+01:00.");
-            return null;
-        }
-
-        private static Fact OfText(ArgumentResult result, string text)
-        {
-            if (text.IndexOf('=', StringComparison.Ordinal) is > 0 and var sign) return new() { Field = text[..sign], Values = { text[(sign + 1)..].Split(',') } };
-            result.AddError($"'{text}' is not a fact such as residenceCommune=35085,35337.");
-            return new();
         }
     }
 }

@@ -76,7 +76,7 @@ internal static class Quarantine
                     ["Count#", "Kind", "Commune", "First", "Last", "Reason"],
                     all.Items.Select(one => new[]
                     {
-                        $"{one.Count:N0}", one.Kind, one.Commune ?? "", Time(one.FirstReceivedAt), Time(one.LastReceivedAt), one.Reason,
+                        $"{one.Count:N0}", one.Kind, one.Commune ?? "", Terminal.Time(one.FirstReceivedAt), Terminal.Time(one.LastReceivedAt), one.Reason,
                     }));
             }
 
@@ -168,7 +168,7 @@ internal static class Quarantine
             ["Id#", "Kind", "State", "Received", "Commune", "Position#", "Size#", "Reason"],
             page.Items.Select(one => new[]
             {
-                Invariant($"{one.Id}"), one.Kind, one.State, Time(one.ReceivedAt), one.Commune ?? "", Invariant($"{one.Position}"), $"{one.Size:N0}",
+                Invariant($"{one.Id}"), one.Kind, one.State, Terminal.Time(one.ReceivedAt), one.Commune ?? "", Invariant($"{one.Position}"), $"{one.Size:N0}",
                 one.EndReason is null ? one.Reason : $"{one.Reason} ({one.EndReason})",
             }));
         if (page.Next is { } next) terminal.Write(Invariant($"There are more: --after {next}"));
@@ -179,11 +179,11 @@ internal static class Quarantine
         var item = shown.Item;
         terminal.Write(Invariant($"{item.Id}: {item.Kind}, {item.State}"));
         Line("reason", item.Reason);
-        Line("received", Time(item.ReceivedAt));
+        Line("received", Terminal.Time(item.ReceivedAt));
         Line("commune", item.Commune);
         if (item.Journal is { } journal) Line("journal", Invariant($"{journal}, position {item.Position}"));
         Line("trace", item.TraceId);
-        if (item.EndedAt is { } ended) Line(item.State, $"{Time(ended)}: {item.EndReason}");
+        if (item.EndedAt is { } ended) Line(item.State, $"{Terminal.Time(ended)}: {item.EndReason}");
         if (shown.Sha256 is { } hash) Line("content", $"{item.Size:N0} bytes, SHA-256 {hash}");
         if (shown.Event is { ValueKind: not JsonValueKind.Null } seen) terminal.Write(JsonSerializer.Serialize(seen, s_indented));
 
@@ -192,6 +192,4 @@ internal static class Quarantine
             if (value is not null) terminal.Write($"  {name,-9} {value}");
         }
     }
-
-    private static string Time(DateTimeOffset time) => Invariant($"{time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z");
 }

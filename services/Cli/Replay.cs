@@ -10,6 +10,9 @@ internal static class Replay
     private const string Path = "/api/v1/admin/replays";
     private static readonly TimeSpan s_betweenPolls = TimeSpan.FromMilliseconds(500);
 
+    // After how long without any progress it is said why.
+    private static readonly TimeSpan s_stillness = TimeSpan.FromSeconds(5);
+
     private sealed record Shown(
         string Id, string Subscription, string State, double Percent, long Found, long Delivered, long Waiting, long Parked, int Rate, IReadOnlyList<string>? Types, IReadOnlyList<string>? Communes,
         string? Record, string Reason, string AskedBy, DateTimeOffset AskedAt, DateTimeOffset? EndedAt);
@@ -37,16 +40,15 @@ internal static class Replay
         var reason = Reason();
         var from = new Option<string?>("--from") { Description = "What the hub stored from this day, or time, on.", HelpName = "DAY|TIME" };
         var to = new Option<string?>("--to") { Description = "What the hub stored until the end of this day, or until this time.", HelpName = "DAY|TIME" };
-        var types = new Option<string[]>("--type") { Description = "Only these types; a prefix may end with '*'.", HelpName = "TYPE", AllowMultipleArgumentsPerToken = true };
-        var communes = new Option<string[]>("--commune") { Description = "Only events of these communes.", HelpName = "CODE", AllowMultipleArgumentsPerToken = true };
         var record = new Option<string?>("--record") { Description = "Only events of this record: commune/domain/subject.", HelpName = "RECORD" };
         var rate = new Option<int?>("--rate") { Description = "Most events a second. [default: 100]", HelpName = "N" };
         var dryRun = new Option<bool>("--dry-run") { Description = "Tell how many events it would be." };
-        var noWait = new Option<bool>("--no-wait") { Description = "Ask for it and end." };
+        var noWait = new Option<bool>("--no-wait") { Description = "Ask for it and end, instead of waiting until the subscription has taken everything: for as long as nobody reads it, that does not end." };
         var command = new Command("start", "Gives a subscription events again, marked, beside what comes by itself: of what it asks for and may have.")
         {
-            subscription, reason, from, to, types, communes, record, rate, dryRun, noWait,
+            subscription, reason, from, to, record, rate, dryRun, noWait,
         };
+        var filter = new EventFilter(command, bySubjectAndFact: false);
         command.SetAction(async (parsed, cancellation) =>
         {
             using var web = Web.Patient(common.Credentials(parsed), terminal, time);
@@ -57,8 +59,8 @@ internal static class Replay
                 reason = parsed.GetRequiredValue(reason),
                 from = parsed.GetValue(from),
                 to = parsed.GetValue(to),
-                types = Given(parsed.GetValue(types)),
-                communes = Given(parsed.GetValue(communes)),
+                types = Given(parsed.GetValue(filter.Types)),
+                communes = Given(parsed.GetValue(filter.Communes)),
                 record = parsed.GetValue(record),
                 rate = parsed.GetValue(rate),
             };
@@ -95,11 +97,11 @@ internal static class Replay
             {
                 terminal.WriteTable(
                     "Replays",
-                    ["Replay", "Subscription", "State", "Looked through#", "Delivered#", "Waiting#", "Parked#", "Asked", "By", "Reason"],
+                    ["Replay!", "Subscription!", "State", "Looked through#", "Delivered#", "Waiting#", "Parked#", "Asked", "By", "Reason"],
                     all.Items.Select(one => new[]
                     {
                         one.Id, one.Subscription, one.State, Invariant($"{one.Percent:0.#} %"), $"{one.Delivered:N0}", $"{one.Waiting:N0}", $"{one.Parked:N0}",
-                        Invariant($"{one.AskedAt:u}"), one.AskedBy, one.Reason,
+                        Terminal.Time(one.AskedAt), one.AskedBy, one.Reason,
                     }));
             }
 
@@ -128,11 +130,13 @@ internal static class Replay
     private static Command Cancel(CommonOptions common, Terminal terminal)
     {
         var id = Id();
-        var command = new Command("cancel", "It gives nothing more.") { id };
+        var reason = new Option<string?>("--reason") { Description = "Why; it stays on record: name nobody.", HelpName = "TEXT" };
+        var command = new Command("cancel", "It gives nothing more.") { id, reason };
         command.SetAction(async (parsed, cancellation) =>
         {
             using var web = Web.Impatient(common.Credentials(parsed));
-            Write(await web.DeleteAsync<Shown>(parsed.GetRequiredValue(common.Hub), At(parsed.GetRequiredValue(id)), cancellation), parsed.GetValue(common.Json), terminal);
+            Func<HttpContent>? why = parsed.GetValue(reason) is { } text ? () => JsonContent.Create(new { reason = text }) : null;
+            Write(await web.DeleteAsync<Shown>(parsed.GetRequiredValue(common.Hub), At(parsed.GetRequiredValue(id)), cancellation, why), parsed.GetValue(common.Json), terminal);
             return Interco.Succeeded;
         });
         return command;
@@ -149,7 +153,7 @@ internal static class Replay
             var asked = new { reason = parsed.GetRequiredValue(reason), commune = parsed.GetValue(commune) };
             var journals = await web.PostAsync<AskedJournals>(parsed.GetRequiredValue(common.Hub), "/api/v1/admin/ingestion/resend", () => JsonContent.Create(asked), cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(journals);
-            else terminal.WriteTable("Asked for again", ["Commune", "Journal", "From#"], journals.Items.Select(one => new[] { one.Commune, $"{one.Journal}", $"{one.From:N0}" }));
+            else terminal.WriteTable("Asked for again", ["Commune", "Journal!", "From#"], journals.Items.Select(one => new[] { one.Commune, $"{one.Journal}", $"{one.From:N0}" }));
             return Interco.Succeeded;
         });
         return command;
@@ -159,10 +163,19 @@ internal static class Replay
     private static Task<Shown> FollowAsync(Web web, Uri hub, Shown begun, Terminal terminal, TimeProvider time, CancellationToken cancellation) =>
         new Progress(terminal, time).ShowAsync($"Replaying to {begun.Subscription}", async report =>
         {
+            var (moved, since, told) = (begun, time.GetTimestamp(), false);
             for (var now = begun; ; now = await web.GetAsync<Shown>(hub, At(begun.Id), cancellation))
             {
                 if (now.State != "running") return now;
                 report(new(now.Percent, 100, $"{now.Delivered:N0} delivered, {now.Waiting:N0} waiting"));
+                if ((now.Percent, now.Delivered, now.Parked) != (moved.Percent, moved.Delivered, moved.Parked)) (moved, since, told) = (now, time.GetTimestamp(), false);
+                if (!told && time.GetElapsedTime(since) >= s_stillness)
+                {
+                    told = true;
+                    var why = await Subscriptions.WhyNothingIsTakenAsync(web, hub, begun.Subscription, cancellation);
+                    terminal.Say($"{why} The replay goes on by itself when that is over; Ctrl-C ends the waiting alone, and so does --no-wait from the start.");
+                }
+
                 try
                 {
                     await Task.Delay(s_betweenPolls, time, cancellation);

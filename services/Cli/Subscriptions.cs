@@ -47,6 +47,19 @@ internal static class Subscriptions
         Delete(common, terminal),
     };
 
+    /// <summary>Why a subscription takes nothing now, as far as the hub knows: a sentence.</summary>
+    public static async Task<string> WhyNothingIsTakenAsync(Web web, Uri hub, string name, CancellationToken cancellation)
+    {
+        var item = await web.GetAsync<Item>(hub, At(name), cancellation);
+        return item switch
+        {
+            { State: "suspended" } or { InForce: false } => $"{name} is {State(item)}.",
+            { Webhook: { } webhook } => $"The endpoint of {name} takes nothing now{(webhook.LastFailure is { } failure ? $": {failure.TrimEnd('.')}" : "")}.",
+            { Unacknowledged: > 0 } => $"Whoever reads {name} has not acknowledged anything of it for some seconds.",
+            _ => $"Nobody reads {name} now.",
+        };
+    }
+
     private static Command List(CommonOptions common, Terminal terminal)
     {
         var command = new Command("list", "Subscriptions, and how far each is.");
@@ -60,10 +73,10 @@ internal static class Subscriptions
                 return Interco.Succeeded;
             }
 
-            terminal.WriteTable("Subscriptions", ["Name", "Client", "Agreement", "Kind", "State", "Lag#", "Unacknowledged#", "Oldest", "Parked#"], all.Items.Select(one => new[]
+            terminal.WriteTable("Subscriptions", ["Name!", "Client", "Agreement", "Kind", "State", "Lag#", "Unacknowledged#", "Oldest", "Parked#"], all.Items.Select(one => new[]
             {
                 one.Name, one.Client, one.Agreement ?? "", one.Kind, State(one), Invariant($"{one.Lag}"), Invariant($"{one.Unacknowledged}"),
-                one.OldestUnacknowledged is { } since ? Time(since) : "", Invariant($"{one.Parked}"),
+                one.OldestUnacknowledged is { } since ? Terminal.Time(since) : "", Invariant($"{one.Parked}"),
             }));
             return Interco.Succeeded;
         });
@@ -91,22 +104,14 @@ internal static class Subscriptions
         var start = new Option<string>("--start") { Description = "beginning, now, a time, or a cursor.", HelpName = "WHERE", Required = true };
         var agreement = new Option<string?>("--agreement") { Description = "The agreement under which; needed when several are in force.", HelpName = "ID" };
         var client = new Option<string?>("--client") { Description = "Of an administrator: the client whose it is to be.", HelpName = "ID" };
-        var (types, communes, subjects, facts) = (Several("--type", "TYPE", "Only these types; a prefix may end with '*'."), Several("--commune", "CODE", "Only events of these communes."),
-            Several("--subject", "SUBJECT", "Only these subjects; a prefix may end with '*'."), Several("--fact", "FIELD=VALUE[,VALUE…]", "Only events in whose data the field has one of the values; all that are given must hold."));
         var maxAttempts = new Option<int?>("--max-attempts") { Description = "Failures after which a delivery is parked (10).", HelpName = "N" };
         var ackTimeout = new Option<int?>("--ack-timeout") { Description = "Seconds within which a delivery is to be acknowledged (60).", HelpName = "SECONDS" };
         var webhook = new Option<string?>("--webhook") { Description = "Have it brought to this endpoint, which is asked first; the secret that signs is shown this once.", HelpName = "URL" };
-        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, types, communes, subjects, facts, maxAttempts, ackTimeout, webhook, dryRun };
+        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, maxAttempts, ackTimeout, webhook, dryRun };
+        var filter = new EventFilter(command);
         command.SetAction(async (parsed, cancellation) =>
         {
-            var filter = new JsonObject
-            {
-                ["types"] = Texts(parsed.GetValue(types)),
-                ["communes"] = Texts(parsed.GetValue(communes)),
-                ["subjects"] = Texts(parsed.GetValue(subjects)),
-                ["facts"] = new JsonArray([.. (parsed.GetValue(facts) ?? []).Select(Fact)]),
-            };
-            var body = new JsonObject { ["name"] = parsed.GetRequiredValue(name), ["start"] = parsed.GetRequiredValue(start), ["filter"] = filter };
+            var body = new JsonObject { ["name"] = parsed.GetRequiredValue(name), ["start"] = parsed.GetRequiredValue(start), ["filter"] = filter.JsonOf(parsed) };
             if (parsed.GetValue(agreement) is { } id) body["agreement"] = id;
             if (parsed.GetValue(client) is { } of) body["client"] = of;
             if (parsed.GetValue(maxAttempts) is { } most) body["maxAttempts"] = most;
@@ -151,9 +156,9 @@ internal static class Subscriptions
                 return Interco.Succeeded;
             }
 
-            terminal.WriteTable("Parked", ["Cursor", "Commune", "Subject", "Type", "Attempts#", "Since", "Reason"], page.Items.Select(one => new[]
+            terminal.WriteTable("Parked", ["Cursor!", "Commune", "Subject", "Type", "Attempts#", "Since", "Reason"], page.Items.Select(one => new[]
             {
-                one.Cursor, one.Commune, one.Subject, one.Type, Invariant($"{one.Attempts}"), Time(one.Since), one.Reason,
+                one.Cursor, one.Commune, one.Subject, one.Type, Invariant($"{one.Attempts}"), Terminal.Time(one.Since), one.Reason,
             }));
             if (page.Next is { } next) terminal.Write($"There are more: --after {next}");
             return Interco.Succeeded;
@@ -211,8 +216,8 @@ internal static class Subscriptions
             using var web = Web.Impatient(common.Credentials(parsed));
             var answer = await PostAsync(web, parsed, common, $"/{Uri.EscapeDataString(parsed.GetRequiredValue(name))}/webhook/secret", [], dryRun, cancellation);
             if (parsed.GetValue(common.Json)) terminal.WriteJson(answer);
-            else if (!parsed.GetValue(dryRun)) terminal.Write($"{answer.GetProperty("secret").GetString()}\nThe secret before signs too until {Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
-            if (parsed.GetValue(dryRun)) terminal.Say($"Nothing was changed (--dry-run): the secret would be replaced, and sign until {Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
+            else if (!parsed.GetValue(dryRun)) terminal.Write($"{answer.GetProperty("secret").GetString()}\nThe secret before signs too until {Terminal.Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
+            if (parsed.GetValue(dryRun)) terminal.Say($"Nothing was changed (--dry-run): the secret would be replaced, and sign until {Terminal.Time(answer.GetProperty("previousUntil").GetDateTimeOffset())}.");
             return Interco.Succeeded;
         });
         return command;
@@ -262,22 +267,22 @@ internal static class Subscriptions
     {
         var item = shown.Deserialize<Item>(JsonSerializerOptions.Web)!;
         terminal.Write($"{item.Name}: {item.Kind}, {State(item)}, of {item.Client}{(item.Agreement is { } agreement ? $" under {agreement}" : "")}");
-        terminal.Write(Invariant($"  lag {item.Lag} events; {item.Unacknowledged} unacknowledged{(item.OldestUnacknowledged is { } since ? $" since {Time(since)}" : "")}; {item.Parked} parked"));
+        terminal.Write(Invariant($"  lag {item.Lag} events; {item.Unacknowledged} unacknowledged{(item.OldestUnacknowledged is { } since ? $" since {Terminal.Time(since)}" : "")}; {item.Parked} parked"));
         terminal.Write($"  done up to {item.Position}");
         foreach (var (replay, left) in item.Replaying ?? new Dictionary<string, long>()) terminal.Write(Invariant($"  replay {replay}: {left} to come"));
-        terminal.Write(Invariant($"  parked after {item.MaxAttempts} failures; to be acknowledged within {item.AckTimeoutSeconds} s; made {Time(item.CreatedAt)} by {item.CreatedBy}"));
+        terminal.Write(Invariant($"  parked after {item.MaxAttempts} failures; to be acknowledged within {item.AckTimeoutSeconds} s; made {Terminal.Time(item.CreatedAt)} by {item.CreatedBy}"));
         terminal.Write($"  filter {JsonSerializer.Serialize(item.Filter, s_indented)}");
         if (item.Webhook is { } webhook)
         {
-            terminal.Write($"  brought to {webhook.Url}{(webhook.RequestsPerMinute is { } rate ? Invariant($", {rate} requests a minute at most") : "")}{(webhook.LastSuccess is { } taken ? $", last taken {Time(taken)}" : "")}");
-            if (webhook.FailingSince is { } failingSince) terminal.Write($"  {(webhook.Alert ? "ALERT: " : "")}takes nothing since {Time(failingSince)}: {webhook.LastFailure}");
+            terminal.Write($"  brought to {webhook.Url}{(webhook.RequestsPerMinute is { } rate ? Invariant($", {rate} requests a minute at most") : "")}{(webhook.LastSuccess is { } taken ? $", last taken {Terminal.Time(taken)}" : "")}");
+            if (webhook.FailingSince is { } failingSince) terminal.Write($"  {(webhook.Alert ? "ALERT: " : "")}takes nothing since {Terminal.Time(failingSince)}: {webhook.LastFailure}");
             if (webhook.Secret is { } secret) terminal.Write($"  secret {secret} (shown this once)");
         }
 
         if (item.Failing is not { Count: > 0 } failing) return;
-        terminal.WriteTable("Failing", ["Cursor", "Commune", "Subject", "Failures#", "Again at", "Reason"], failing.Select(one => new[]
+        terminal.WriteTable("Failing", ["Cursor!", "Commune", "Subject", "Failures#", "Again at", "Reason"], failing.Select(one => new[]
         {
-            one.Cursor, one.Commune, one.Subject, Invariant($"{one.Failures}"), Time(one.DueAt), one.Reason ?? "",
+            one.Cursor, one.Commune, one.Subject, Invariant($"{one.Failures}"), Terminal.Time(one.DueAt), one.Reason ?? "",
         }));
     }
 
@@ -287,21 +292,11 @@ internal static class Subscriptions
 
     private static string Would(bool dryRun, string done) => dryRun ? $"would be {done}" : done;
 
-    private static JsonArray Texts(string[]? values) => new([.. (values ?? []).Select(value => JsonValue.Create(value))]);
-
-    private static JsonNode Fact(string text) => text.Split('=', 2) is [var field, var values]
-        ? new JsonObject { ["field"] = field, ["values"] = Texts(values.Split(',')) }
-        : throw new Failure($"--fact: FIELD=VALUE[,VALUE…] expected, not '{text}'.");
-
     private static Argument<string> Name() => new("NAME") { Description = "Its name, as 'subscriptions list' shows it." };
 
     private static Option<string> Reason() => new("--reason") { Description = "Why; it stays on record: name nobody.", HelpName = "TEXT", Required = true };
 
     private static Option<bool> DryRun() => new("--dry-run") { Description = "Try it, say what would come of it, and change nothing." };
 
-    private static Option<string[]> Several(string name, string help, string description) => new(name) { Description = description, HelpName = help, AllowMultipleArgumentsPerToken = true };
-
     private static string At(string name, string behind = "") => $"{Path}/{Uri.EscapeDataString(name)}{behind}";
-
-    private static string Time(DateTimeOffset time) => Invariant($"{time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z");
 }

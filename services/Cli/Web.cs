@@ -91,8 +91,8 @@ internal sealed class Web : IDisposable
         SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Put, At(server, path)) { Content = content() }, s_longestCall, cancellation);
 
     /// <summary>The answer to a DELETE, read as JSON; default when it says no more than that it is done.</summary>
-    public Task<T> DeleteAsync<T>(Uri server, string path, CancellationToken cancellation) =>
-        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Delete, At(server, path)), s_longestCall, cancellation);
+    public Task<T> DeleteAsync<T>(Uri server, string path, CancellationToken cancellation, Func<HttpContent>? content = null) =>
+        SendAsync<T>(() => new HttpRequestMessage(HttpMethod.Delete, At(server, path)) { Content = content?.Invoke() }, s_longestCall, cancellation);
 
     /// <summary>
     /// As <see cref="PostAsync"/>, for a body that may take as long as it takes. It is sent once the server has not refused it by

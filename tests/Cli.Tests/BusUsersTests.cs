@@ -41,7 +41,7 @@ public class BusUsersTests
         var table = await Command.RunAsync("access", "bus-users", "list", "--hub", hub.Address);
         var json = await Command.RunAsync("access", "bus-users", "list", "--json", "--hub", hub.Address);
 
-        Assert.Matches(@"combourg +35085, 35308 +2026-11-24 +1,312", table.Out);
+        Assert.Matches(@"combourg +35085, 35308 +2026-11-24 09:30:00Z +1,312", table.Out);
         Assert.Matches(@"\(no name\) +none +3", table.Out);
         Assert.Equal("combourg", json.Json.GetProperty("items")[0].GetProperty("name").GetString());
     }

@@ -52,23 +52,63 @@ public class ReplayTests
         Assert.Equal(3, polls);
     }
 
+    [Theory]
+    [InlineData("active", 0, false, "Nobody reads canteen now. The replay goes on by itself when that is over")]
+    [InlineData("active", 3, false, "Whoever reads canteen has not acknowledged")]
+    [InlineData("suspended", 0, false, "canteen is suspended (maintenance).")]
+    [InlineData("active", 3, true, "The endpoint of canteen takes nothing now: HTTP 500.")]
+    public async Task Given_a_subscription_that_takes_nothing_When_a_replay_is_waited_for_Then_it_is_said_once_why(string state, int unacknowledged, bool webhook, string why)
+    {
+        var polls = 0;
+        await using var hub = await FakeServer.StartAsync(app =>
+        {
+            app.MapPost("/api/v1/admin/replays", () => Shown("running", 0));
+            app.MapGet("/api/v1/admin/replays/{id}", () => Shown(++polls < 60 ? "running" : "completed", polls < 60 ? 0 : 1200));
+            app.MapGet("/api/v1/subscriptions/canteen", () => SubscriptionsTests.Item(state, webhook: webhook, unacknowledged: unacknowledged));
+        });
+
+        var done = await Command.RunAsync("replay", "start", "canteen", "--reason", "perdu", "--hub", hub.Address);
+
+        Assert.Equal(0, done.ExitCode);
+        Assert.Contains(why, done.Error, StringComparison.Ordinal);
+        Assert.Single(hub.Requests, request => request.EndsWith("/subscriptions/canteen", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Given_a_replay_that_nobody_takes_When_it_is_not_waited_for_Then_the_command_ends()
+    {
+        await using var hub = await FakeServer.StartAsync(app => app.MapPost("/api/v1/admin/replays", () => Shown("running", 0)));
+
+        var begun = await Command.RunAsync("replay", "start", "canteen", "--reason", "perdu", "--no-wait", "--hub", hub.Address);
+
+        Assert.Equal(0, begun.ExitCode);
+        Assert.Contains("replay-0a1b2c3d4e: running", begun.Out, StringComparison.Ordinal);
+        Assert.Single(hub.Requests);
+    }
+
     [Fact]
     public async Task Given_replays_When_they_are_listed_shown_and_cancelled_Then_each_is_told()
     {
+        string? why = null;
         await using var hub = await FakeServer.StartAsync(app =>
         {
             app.MapGet("/api/v1/admin/replays", () => new { items = new[] { Shown("running", 400) } });
             app.MapGet("/api/v1/admin/replays/{id}", () => Shown("running", 400));
-            app.MapDelete("/api/v1/admin/replays/{id}", () => Shown("cancelled", 1200));
+            app.MapDelete("/api/v1/admin/replays/{id}", async (HttpRequest request) =>
+            {
+                why = (await JsonSerializer.DeserializeAsync<JsonElement>(request.Body)).GetProperty("reason").GetString();
+                return Shown("cancelled", 1200);
+            });
         });
 
         var list = await Command.RunAsync("replay", "list", "--subscription", "canteen", "--hub", hub.Address);
         var json = await Command.RunAsync("replay", "show", "replay-1", "--json", "--hub", hub.Address);
-        var cancelled = await Command.RunAsync("replay", "cancel", "replay-1", "--hub", hub.Address);
+        var cancelled = await Command.RunAsync("replay", "cancel", "replay-1", "--reason", "trop tôt", "--hub", hub.Address);
 
         Assert.Matches(@"replay-0a1b2c3d4e +canteen +running +40\.5 % +400 +800 +0", list.Out);
         Assert.Equal("running", json.Json.GetProperty("state").GetString());
         Assert.Contains("cancelled", cancelled.Out, StringComparison.Ordinal);
+        Assert.Equal("trop tôt", why);
         Assert.Equal(["GET /api/v1/admin/replays?subscription=canteen", "GET /api/v1/admin/replays/replay-1", "DELETE /api/v1/admin/replays/replay-1"], hub.Requests);
     }
 

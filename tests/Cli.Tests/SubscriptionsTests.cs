@@ -6,7 +6,9 @@ namespace Intercommunalite.Cli.Tests;
 
 public class SubscriptionsTests
 {
-    private static object Item(string state = "active", object[]? failing = null, bool webhook = false) => new
+    private const string LongCursor = "AQAAAAAAAAAqbG9uZy1hcy1hLWN1cnNvci1pcy1pbi1mYWN0LTEyMzQ1Njc4OTA";
+
+    internal static object Item(string state = "active", object[]? failing = null, bool webhook = false, int unacknowledged = 7) => new
     {
         name = "canteen",
         client = "cantines-et-cie",
@@ -18,7 +20,7 @@ public class SubscriptionsTests
         inForce = true,
         position = "AbC",
         lag = 1234,
-        unacknowledged = 7,
+        unacknowledged,
         oldestUnacknowledged = "2026-11-24T09:30:00+00:00",
         parked = 2,
         maxAttempts = 10,
@@ -37,7 +39,7 @@ public class SubscriptionsTests
         app.MapGet("/api/v1/subscriptions/canteen", () => Item(failing: [new { cursor = "CuR", replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/1", attempts = 3, failures = 3, reason = "HTTP 422", dueAt = "2026-11-24T09:31:00+00:00" }]));
         app.MapGet("/api/v1/subscriptions/canteen/parked", (string after) => new
         {
-            items = new[] { new { cursor = "PaR", replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/2", attempts = 10, reason = "behind position 12", since = "2026-11-24T09:30:00+00:00" } },
+            items = new[] { new { cursor = LongCursor, replay = "", type = "fr.intercommunalite.schools.pupil-enrolled.v1", commune = "35085", subject = "enrolment/2/of-a-school-with-a-long-name/2026", attempts = 10, reason = "behind position 12, and more is said of why it is parked than there is room for in a line of the terminal", since = "2026-11-24T09:30:00+00:00" } },
             next = after.Length == 0 ? "PaR" : null,
         });
         app.MapGet("/api/v1/subscriptions/hook", () => Item(webhook: true));
@@ -68,7 +70,9 @@ public class SubscriptionsTests
         Assert.Contains("suspended", table.Out, StringComparison.Ordinal);
         Assert.Equal(1234, json.Json.GetProperty("items")[0].GetProperty("lag").GetInt32());
         Assert.Matches(@"CuR +35085 +enrolment/1 +3 +2026-11-24 09:31:00Z +HTTP 422", shown.Out);
-        Assert.Matches(@"PaR +35085 +enrolment/2", parked.Out);
+        Assert.Matches($@"(?m)^ *{LongCursor} +35085 +enrolment/2", parked.Out);
+        // What has less room is broken between lines, not cut.
+        Assert.Contains("terminal", parked.Out, StringComparison.Ordinal);
         Assert.Contains("There are more: --after PaR", parked.Out, StringComparison.Ordinal);
     }
 

@@ -8,7 +8,9 @@ using System.Text.Json;
 using Intercommunalite.Contracts.Client;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging;
 using Xunit;
 
@@ -112,6 +114,34 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
 
         Assert.NotEqual(0, await run.ExitAsync());
         Assert.Contains("no token: 401", await run.ErrorsAsync(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("python/subscribe.py")]
+    [InlineData("python/consume.py")]
+    [InlineData("javascript/subscribe.js")]
+    [InlineData("javascript/consume.js")]
+    public async Task Given_a_hub_that_answers_pings_and_says_nothing_Then_the_example_gives_the_stream_up_and_asks_anew(string example)
+    {
+        var (port, calls) = (FreePorts.Take(), 0);
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, port, listen => listen.Protocols = HttpProtocols.Http2));
+        await using var silent = builder.Build();
+        silent.MapPost("{**any}", async context =>
+        {
+            context.Response.ContentType = "application/grpc";
+            await context.Response.StartAsync();
+            Interlocked.Increment(ref calls);
+            await Task.Delay(Timeout.Infinite, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        });
+        await silent.StartAsync();
+
+        using var run = partner.StartWith(new() { ["INTERCO_GRPC"] = $"http://127.0.0.1:{port}", ["INTERCO_LONGEST_SILENCE"] = "1" }, example, $"{Guid.NewGuid():N}");
+
+        await Eventually.Is(() => Volatile.Read(ref calls), count => count >= 2);
+        await run.KillAsync();
+        Assert.Contains("not even a sign of life", await run.ErrorsAsync(), StringComparison.Ordinal);
     }
 
     [Fact]

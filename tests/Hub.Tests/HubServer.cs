@@ -8,6 +8,7 @@ using Intercommunalite.Hub.Payments;
 using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Replay;
 using Intercommunalite.Hub.Schools;
+using Intercommunalite.Hub.Territory;
 using Intercommunalite.ServiceDefaults;
 using Intercommunalite.Testing;
 using Microsoft.AspNetCore.Builder;
@@ -57,8 +58,9 @@ internal sealed class HubServer : IAsyncDisposable
         builder.AddAccess();
         builder.AddAudit();
         builder.AddOpenData();
+        builder.Services.AddExceptionHandler<DatabaseAway>();
         builder.Services.AddSingleton(hub.Database).AddSingleton(hub.Services.GetRequiredService<Epci>()).AddSingleton(hub.Services.GetRequiredService<Positions>())
-            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton<TimeProvider>(hub.Clock)
+            .AddSingleton(hub.Services.GetRequiredService<ProjectionStates>()).AddSingleton(hub.Services.GetRequiredService<TerritoryClock>()).AddSingleton<TimeProvider>(hub.Clock)
             .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<IKeyWrapping>())
             .AddSingleton(hub.Services.GetRequiredService<PersonSearch>()).AddSingleton(hub.Services.GetRequiredService<PersonFiles>())
             .AddSingleton(hub.Services.GetRequiredService<Rights>()).AddSingleton(hub.Services.GetRequiredService<Disclosures>())

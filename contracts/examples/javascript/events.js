@@ -4,11 +4,9 @@
 // usage: node events.js CURSOR_FILE [TYPE…]             # a TYPE may end with '*'
 //
 // Prints each event as a line of JSON, a CloudEvent. At least once: the cursor is kept after an event was dealt with.
-import { forever, keepCursor, print, readCursor, web } from './hub.js';
+import { forever, keepCursor, longestSilence, print, readCursor, web } from './hub.js';
 
 const [file, ...types] = process.argv.slice(2);
-// The hub gives a sign of life every 15 s.
-const longestSilence = 45_000;
 
 await forever(async (token, heard) => {
   const silence = new AbortController();

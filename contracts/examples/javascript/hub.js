@@ -3,6 +3,7 @@
 // INTERCO_GRPC, INTERCO_HUB           addresses of the hub: of its gRPC, and of its web
 // INTERCO_TOKEN                       a token; or, for tokens by client credentials:
 // INTERCO_CLIENT_ID and INTERCO_CLIENT_SECRET (or INTERCO_CLIENT_SECRET_FILE), and INTERCO_ISSUER where the hub is not the issuer
+// INTERCO_LONGEST_SILENCE             seconds after which a silent stream is dead: three times the hub's Feed__Heartbeat (45)
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +58,33 @@ export function connect(service) {
   const { protocol, host } = new URL(ofTls(env.INTERCO_GRPC));
   const credentials = protocol === 'https:' ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
   return new feed.v1[service](host, credentials, { 'grpc.keepalive_time_ms': 20_000, 'grpc.keepalive_timeout_ms': 10_000 });
+}
+
+export const longestSilence = 1000 * Number(env.INTERCO_LONGEST_SILENCE ?? 45);
+
+/**
+ * The messages of a stream, which is broken off when none comes for too long, not even a sign of life. Pings do not tell that: a proxy
+ * answers them for a hub that is gone.
+ */
+export async function* messages(call) {
+  let timer;
+  const wait = () => {
+    timer = setTimeout(() => {
+      console.error(`nothing came for ${longestSilence / 1000} s, not even a sign of life`);
+      call.cancel();
+    }, longestSilence);
+  };
+  try {
+    wait();
+    for await (const message of call) {
+      // As long as the message is being dealt with, nothing is waited for.
+      clearTimeout(timer);
+      yield message;
+      wait();
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The header of a call. */

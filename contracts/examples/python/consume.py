@@ -17,7 +17,10 @@ subscription = sys.argv[1]
 
 def deal_with(delivery):
     event = delivery.event
-    print(json.dumps({"id": event.id, "source": event.source, "type": event.type, "subject": event.subject, "attempt": delivery.attempt}), flush=True)
+    line = {"id": event.id, "source": event.source, "type": event.type, "subject": event.subject, "attempt": delivery.attempt}
+    # Given before, to this reader or another, which may have dealt with it; and of which replay, which gives again what was dealt with.
+    line |= {"redelivered": delivery.attempt > 1, "replay": delivery.replay or None}
+    print(json.dumps(line), flush=True)
 
 
 def consume(token, heard):
@@ -27,7 +30,7 @@ def consume(token, heard):
         consume = channel.unary_stream(service + "Consume", messages.ConsumeRequest.SerializeToString, messages.ConsumeResponse.FromString)
         acknowledge = channel.unary_unary(service + "Acknowledge", messages.AcknowledgeRequest.SerializeToString, messages.AcknowledgeResponse.FromString)
         reject = channel.unary_unary(service + "Reject", messages.RejectRequest.SerializeToString, messages.RejectResponse.FromString)
-        for message in consume(messages.ConsumeRequest(subscription=subscription, max_unacknowledged=10), metadata=headers):
+        for message in hub.messages(consume(messages.ConsumeRequest(subscription=subscription, max_unacknowledged=10), metadata=headers)):
             heard()
             if message.WhichOneof("message") != "delivery":
                 continue

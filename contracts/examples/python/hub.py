@@ -3,6 +3,7 @@
 INTERCO_GRPC, INTERCO_HUB           addresses of the hub: of its gRPC, and of its web
 INTERCO_TOKEN                       a token; or, for tokens by client credentials:
 INTERCO_CLIENT_ID and INTERCO_CLIENT_SECRET (or INTERCO_CLIENT_SECRET_FILE), and INTERCO_ISSUER where the hub is not the issuer
+INTERCO_LONGEST_SILENCE             seconds after which a silent stream is dead: three times the hub's Feed__Heartbeat (45)
 """
 
 import base64
@@ -11,12 +12,14 @@ import json
 import os
 import random
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
+LONGEST_SILENCE = float(os.environ.get("INTERCO_LONGEST_SILENCE", "45"))
 
 
 def of_tls(address):
@@ -60,6 +63,31 @@ def connect():
     if address.scheme == "https":
         return grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(), options)
     return grpc.insecure_channel(address.netloc, options)
+
+
+def messages(call):
+    """The messages of a stream, which is broken off when none comes for too long, not even a sign of life.
+
+    Pings do not tell that: a proxy answers them for a hub that is gone.
+    """
+    waiting_since, ended = [time.monotonic()], threading.Event()
+
+    def watch():
+        while not ended.wait(LONGEST_SILENCE / 10):
+            if time.monotonic() - waiting_since[0] > LONGEST_SILENCE:
+                print(f"nothing came for {LONGEST_SILENCE:.0f} s, not even a sign of life", file=sys.stderr)
+                call.cancel()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        for message in call:
+            # As long as the message is being dealt with, nothing is waited for.
+            waiting_since[0] = float("inf")
+            yield message
+            waiting_since[0] = time.monotonic()
+    finally:
+        ended.set()
 
 
 def read_cursor(file):

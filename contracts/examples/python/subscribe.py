@@ -29,7 +29,7 @@ def read(token, heard):
         )
         # Without a cursor from the beginning; from_now=True or since=… for another one.
         request = feed_pb2.SubscribeRequest(cursor=hub.read_cursor(cursor_file), filter=feed_pb2.Filter(types=types))
-        for message in subscribe(request, metadata=[("authorization", "Bearer " + token)]):
+        for message in hub.messages(subscribe(request, metadata=[("authorization", "Bearer " + token)])):
             heard()
             kind = message.WhichOneof("message")
             if kind == "event":

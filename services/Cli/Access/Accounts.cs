@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Net.Http.Json;
 using System.Text.Json;
-using static System.FormattableString;
 
 namespace Intercommunalite.Cli.Access;
 
@@ -170,12 +169,12 @@ internal static class Accounts
 
     private static void Write(IEnumerable<Account> accounts, Terminal terminal) => terminal.WriteTable(
         "Accounts",
-        ["Address", "Name", "Roles", "Communes", "Signs in by", "State", "Id"],
+        ["Address!", "Name", "Roles", "Communes", "Signs in by", "State", "Id!"],
         accounts.Select(account => new[]
         {
             account.Email ?? "", account.Name ?? "", string.Join(", ", account.Roles), string.Join(", ", account.Communes),
             account.Provider ?? (account.Authenticator ? "password and code" : "password"),
-            account.Suspended ? "suspended" : account.LockedUntil is { } until ? Invariant($"locked until {until.UtcDateTime:HH:mm}Z") : account.TemporaryPassword ? "temporary password" : "",
+            account.Suspended ? "suspended" : account.LockedUntil is { } until ? $"locked until {Terminal.Time(until)}" : account.TemporaryPassword ? "temporary password" : "",
             account.Id,
         }));
 }

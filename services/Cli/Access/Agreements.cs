@@ -51,7 +51,7 @@ internal static class Agreements
                 return Interco.Succeeded;
             }
 
-            terminal.WriteTable("Agreements", ["Id", "State", "In force", "Version#", "Pending#", "From", "To", "Persons", "Partner", "Title"], all.Items.Select(one => new[]
+            terminal.WriteTable("Agreements", ["Id!", "State", "In force", "Version#", "Pending#", "From", "To", "Persons", "Partner", "Title"], all.Items.Select(one => new[]
             {
                 one.Id, one.State, one.InForce ? "yes" : "no", Invariant($"{one.Version}"), Invariant($"{one.PendingVersion}"), Day(one.From), one.To is { } to ? Day(to) : "",
                 one.PersonalData ? "yes" : "no", one.Partner, one.Title,
@@ -106,7 +106,7 @@ internal static class Agreements
             {
                 terminal.WriteTable($"Versions of {agreement.Id}", ["Version#", "Drafted", "Put into force", ""], agreement.Versions.Select(version => new[]
                 {
-                    Invariant($"{version.Number}"), Time(version.DraftedAt), version.ActivatedAt is { } at ? Time(at) : "", version.Number == agreement.Version ? "the one in force last" : "",
+                    Invariant($"{version.Number}"), Terminal.Time(version.DraftedAt), version.ActivatedAt is { } at ? Terminal.Time(at) : "", version.Number == agreement.Version ? "the one in force last" : "",
                 }));
             }
 
@@ -185,6 +185,4 @@ internal static class Agreements
     private static string Text(JsonElement json, string name) => json.TryGetProperty(name, out var value) ? value.ToString() : "";
 
     private static string Day(DateOnly day) => Invariant($"{day:yyyy-MM-dd}");
-
-    private static string Time(DateTimeOffset time) => Invariant($"{time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z");
 }

@@ -45,16 +45,21 @@ internal static class Audit
 
             terminal.WriteTable(
                 "Audit",
-                ["No#", "When", "Who", "What", "On", "Why"],
+                ["No#", "When!", "Who!", "What", "On!", "Why", "Details"],
                 page.Items.Select(entry => new[]
                 {
-                    Invariant($"{entry.Seq}"), Invariant($"{entry.At.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z"), entry.Who, entry.Act, entry.Subject ?? "", entry.Why ?? "",
+                    Invariant($"{entry.Seq}"), Terminal.Time(entry.At), entry.Who, entry.Act, entry.Subject ?? "", entry.Why ?? "", Details(entry.Details),
                 }));
             if (page.Next is { } next) terminal.Write(Invariant($"There are more: --after {next}"));
             return Interco.Succeeded;
         });
         return command;
     }
+
+    // As a line: what is null says nothing.
+    private static string Details(JsonElement? details) => details is not { ValueKind: JsonValueKind.Object } given ? "" : string.Join(", ", given.EnumerateObject()
+        .Where(detail => detail.Value.ValueKind != JsonValueKind.Null)
+        .Select(detail => $"{detail.Name} {(detail.Value.ValueKind == JsonValueKind.String ? detail.Value.GetString() : detail.Value.GetRawText())}"));
 
     private static Command Verify(CommonOptions common, Terminal terminal)
     {

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Net.Http.Json;
-using static System.FormattableString;
 
 namespace Intercommunalite.Cli.Access;
 
@@ -43,9 +42,9 @@ internal static class BusUsers
 
             terminal.WriteTable(
                 "Broker users",
-                ["Name", "Communes", "Made", "Refused#"],
+                ["Name!", "Communes", "Made", "Refused#"],
                 [
-                    .. all.Items.Select(user => new[] { user.Name, string.Join(", ", user.Communes), Invariant($"{user.CreatedAt.UtcDateTime:yyyy-MM-dd}"), $"{user.Refused:N0}" }),
+                    .. all.Items.Select(user => new[] { user.Name, string.Join(", ", user.Communes), Terminal.Time(user.CreatedAt), $"{user.Refused:N0}" }),
                     .. all.Unknown.Select(other => new[] { other.Name.Length == 0 ? "(no name)" : other.Name, "none", "", $"{other.Refused:N0}" }),
                 ]);
             return Interco.Succeeded;

@@ -112,7 +112,7 @@ internal static class Clients
 
     private static void Write(IEnumerable<Client> clients, Terminal terminal) => terminal.WriteTable(
         "Clients",
-        ["Id", "Name", "Roles", "Communes", "Signs in by", "State"],
+        ["Id!", "Name", "Roles", "Communes", "Signs in by", "State"],
         clients.Select(client => new[]
         {
             client.Id, client.Name ?? "", string.Join(", ", client.Roles), string.Join(", ", client.Communes), client.Authentication, client.Suspended ? "suspended" : "",

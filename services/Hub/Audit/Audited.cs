@@ -30,7 +30,7 @@ internal static class Audited
             return await next(invocation);
         });
 
-    // PostgreSQL's text cannot hold the character 0. What is longer is refused by the call.
-    private static string Text(string? given) => (given ?? "").Replace("\0", "", StringComparison.Ordinal) is var text && text.Length > LongestText
+    /// <summary>What a caller gave, as it can be noted: PostgreSQL's text cannot hold the character 0. What is longer is refused by the call.</summary>
+    public static string Text(string? given) => (given ?? "").Replace("\0", "", StringComparison.Ordinal) is var text && text.Length > LongestText
         ? text[..(char.IsHighSurrogate(text[LongestText - 1]) ? LongestText - 1 : LongestText)] : text;
 }

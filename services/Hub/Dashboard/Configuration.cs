@@ -1,6 +1,8 @@
 using System.Globalization;
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Access.SignIn;
 using Microsoft.AspNetCore.Components.Endpoints;
+using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.Extensions.FileProviders;
 using MudBlazor.Services;
 
@@ -22,6 +24,7 @@ internal static class Configuration
 
     public static WebApplication MapDashboard(this WebApplication app)
     {
+        app.UseStatusCodePages(TellOfUnknownAddressAsync);
         app.UseAntiforgery();
         app.Use(SpeakFrench);
         app.MapStaticAssets().AllowAnonymous();
@@ -29,6 +32,15 @@ internal static class Configuration
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(options => options.ContentSecurityFrameAncestorsPolicy = null)
             .RequireAuthorization(Rules.SeePages);
         return app;
+    }
+
+    // Whoever opens an address in a browser, and mistyped it, gets a page; programs get a problem, as from every call.
+    private static Task TellOfUnknownAddressAsync(StatusCodeContext answer)
+    {
+        var (context, request) = (answer.HttpContext, answer.HttpContext.Request);
+        var isPage = context.Response.StatusCode == StatusCodes.Status404NotFound && context.GetEndpoint() is null && HttpMethods.IsGet(request.Method)
+            && !request.Path.StartsWithSegments("/api") && request.GetTypedHeaders().Accept.Any(accepted => accepted.MediaType == "text/html");
+        return isPage ? SignInPages.NotFound(context).ExecuteAsync(context) : Task.CompletedTask;
     }
 
     // MudBlazor writes numbers in the culture of the request, then of the connection. The API keeps the server's.

@@ -19,6 +19,7 @@ internal static class EventStore
             ?? throw new InvalidOperationException("The setting ConnectionStrings:Hub (a PostgreSQL connection string) is missing: give it as the environment variable ConnectionStrings__Hub.");
         builder.Services.AddSingleton(NpgsqlDataSource.Create(WithoutIdleTransactions(connectionString)));
         builder.Services.AddMarten(Configure).UseLightweightSessions().UseNpgsqlDataSource();
+        builder.Services.AddExceptionHandler<DatabaseAway>();
         builder.Services.AddSingleton<StoreSchema>();
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreSchema>());
         builder.Services.AddSingleton<Positions>();

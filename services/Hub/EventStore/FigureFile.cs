@@ -1,7 +1,9 @@
 using System.ComponentModel;
+using System.Globalization;
 using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Territories;
+using Intercommunalite.Hub.Territory;
 using Intercommunalite.ServiceDefaults;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
@@ -18,7 +20,7 @@ internal sealed record AnswerForm(
     string Format = AnswerForm.Json,
     [property: FromQuery(Name = "separator"), Description("Of csv: semicolon (default; decimals after a comma) or comma (decimals after a point)")]
     string Separator = AnswerForm.Semicolon,
-    [property: FromQuery(Name = "asOf"), Description("As they were then: YYYY-MM-DD, the end of that day in Paris, or a time as in RFC 3339. From the events that the hub had stored then; X-Hub-Position is the position of then. 503 with Retry-After while such figures are being built")]
+    [property: FromQuery(Name = "asOf"), Description("As they were then: YYYY-MM-DD, the end of that day in the territory, or a time as in RFC 3339. From the events that the hub had stored then; X-Hub-Position is the position of then. 503 with Retry-After while such figures are being built")]
     string? AsOf = null,
     [property: FromQuery(Name = "comparedWith"), Description("With asOf: another such day or time, or now. Items then are {…, asOf, comparedWith, difference}: what tells the item from others, its figures at both times (null where there were none), and of each number the second less the first")]
     string? ComparedWith = null)
@@ -81,6 +83,29 @@ internal sealed record Column(string Title, Func<JsonElement, string?>? Words, F
     private static long? Long(JsonElement number) => number.ValueKind == JsonValueKind.Null ? null : number.GetInt64();
 }
 
+/// <summary>As of when figures are, in French, by the clocks of the territory.</summary>
+/// <param name="Title">Behind the title of a number: <c>au 01/11/2026</c>, <c>au 01/11/2026 à 13:00</c>.</param>
+/// <param name="Name">In the name of a file, where some systems take neither a slash nor a colon: <c>au-2026-11-01</c>, <c>au-2026-11-01-13h00</c>.</param>
+internal sealed record AsOf(string Title, string Name)
+{
+    /// <summary>Today, as far as it has come.</summary>
+    public static AsOf Now { get; } = new(Titles.Today, Titles.Today);
+
+    /// <summary>A day or a time that was given.</summary>
+    /// <param name="given">As it was given.</param>
+    /// <param name="time">What was meant.</param>
+    /// <param name="clock">Tells what the clocks showed then.</param>
+    public static AsOf Of(string given, DateTimeOffset time, TerritoryClock clock)
+    {
+        var there = clock.There(time);
+        string Form(string form) => there.ToString(form, CultureInfo.InvariantCulture);
+        var day = (Title: Form("'au 'dd'/'MM'/'yyyy"), Name: Form("'au-'yyyy-MM-dd"));
+        // A day is given without hours, whatever moment of it is meant.
+        if (!given.Contains('T', StringComparison.Ordinal)) return new(day.Title, day.Name);
+        return there.Second == 0 ? new(day.Title + Form("' à 'HH:mm"), day.Name + Form("'-'HH'h'mm")) : new(day.Title + Form("' à 'HH:mm:ss"), day.Name + Form("'-'HH'h'mm'm'ss"));
+    }
+}
+
 /// <summary>Figures as a file: a row for each item of the JSON answer. The columns are the same whatever is asked for.</summary>
 /// <param name="Name">Name of the file, without its ending.</param>
 /// <param name="Key">Members that tell an item of the JSON answer from the others.</param>
@@ -98,12 +123,12 @@ internal sealed record FigureFile(string Name, IReadOnlyList<string> Key, params
     /// <summary>The items as a file to be saved.</summary>
     /// <param name="items">Items of the JSON answer.</param>
     /// <param name="separator">Between fields.</param>
-    /// <param name="asOf">As of when, to be said in the file's name and in the titles of numbers; null for now.</param>
+    /// <param name="asOf">As of when, to be said in the file's name and in the titles of numbers; null where only now can be meant.</param>
     /// <param name="cancellation">Gives up.</param>
-    public Task<IResult> WriteAsync(IEnumerable<JsonElement> items, char separator, string? asOf, CancellationToken cancellation) => WriteAsync(
-        asOf is null ? Name : $"{Name}-au-{ForName(asOf)}",
+    public Task<IResult> WriteAsync(IEnumerable<JsonElement> items, char separator, AsOf? asOf, CancellationToken cancellation) => WriteAsync(
+        asOf is null ? Name : $"{Name}-{asOf.Name}",
         separator,
-        Columns.Select(column => asOf is null || column.Words is not null ? column.Title : $"{column.Title} au {asOf}"),
+        Columns.Select(column => asOf is null || column.Words is not null ? column.Title : $"{column.Title} {asOf.Title}"),
         items.Select(item => (Action<SpreadsheetCsv>)(csv =>
         {
             foreach (var column in Columns) column.Write(csv, item);
@@ -116,10 +141,10 @@ internal sealed record FigureFile(string Name, IReadOnlyList<string> Key, params
     /// <param name="asOf">The first time.</param>
     /// <param name="comparedWith">The second time.</param>
     /// <param name="cancellation">Gives up.</param>
-    public Task<IResult> WriteAsync(IEnumerable<(JsonElement? Before, JsonElement? After)> pairs, char separator, string asOf, string comparedWith, CancellationToken cancellation) => WriteAsync(
-        $"{Name}-au-{ForName(asOf)}-et-au-{ForName(comparedWith)}",
+    public Task<IResult> WriteAsync(IEnumerable<(JsonElement? Before, JsonElement? After)> pairs, char separator, AsOf asOf, AsOf comparedWith, CancellationToken cancellation) => WriteAsync(
+        $"{Name}-{asOf.Name}-et-{comparedWith.Name}",
         separator,
-        Columns.SelectMany(column => column.Words is not null ? [column.Title] : (string[])[$"{column.Title} au {asOf}", $"{column.Title} au {comparedWith}", $"{column.Title}, {Titles.Difference}"]),
+        Columns.SelectMany(column => column.Words is not null ? [column.Title] : (string[])[$"{column.Title} {asOf.Title}", $"{column.Title} {comparedWith.Title}", $"{column.Title}, {Titles.Difference}"]),
         pairs.Select(pair => (Action<SpreadsheetCsv>)(csv =>
         {
             foreach (var column in Columns)
@@ -153,7 +178,4 @@ internal sealed record FigureFile(string Name, IReadOnlyList<string> Key, params
 
         return TypedResults.File(file.ToArray(), SpreadsheetCsv.MediaType, $"{name}.csv");
     }
-
-    // Some systems take no colon in a file's name.
-    private static string ForName(string time) => time.Replace(':', '-').Replace('+', '-');
 }

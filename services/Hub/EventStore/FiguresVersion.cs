@@ -7,14 +7,20 @@ namespace Intercommunalite.Hub.EventStore;
 /// <param name="Suffix">What is behind the names of the schemas; empty for the one in service.</param>
 internal sealed record FiguresVersion(string Suffix)
 {
+    // As much of a build's name as fits into that of a schema, and tells it from others.
+    private const int BuildLength = 12;
+
     /// <summary>The one that queries read.</summary>
     public static FiguresVersion InService { get; } = new("");
 
     /// <summary>The one that a rebuild makes, to be put into service.</summary>
     public static FiguresVersion Next { get; } = new("_next");
 
-    /// <summary>The figures as they were when the store was at a position; see <see cref="PastVersions"/>.</summary>
-    public static FiguresVersion At(long position) => new($"_at_{position}");
+    /// <summary>The figures as they were when the store was at a position, as this build of the hub makes them; see <see cref="PastVersions"/>.</summary>
+    public static FiguresVersion At(long position) => At(position, Rebuilder.Build);
+
+    /// <summary>The same, of any build.</summary>
+    public static FiguresVersion At(long position, string build) => new($"_at_{position}_{string.Concat(build.Where(char.IsAsciiLetterOrDigit).Take(BuildLength))}");
 
     /// <summary>A table of this version.</summary>
     /// <param name="table"><c>schema.table</c> of the one in service.</param>

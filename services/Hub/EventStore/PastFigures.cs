@@ -1,7 +1,9 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Intercommunalite.Hub.Audit;
+using Intercommunalite.Hub.Territory;
+using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 
@@ -14,40 +16,38 @@ namespace Intercommunalite.Hub.EventStore;
 internal static class PastFigures
 {
     private const string Now = "now";
-    private const string Expected = "a day YYYY-MM-DD, or a time with its offset as in 2026-11-24T09:30:00Z, expected";
     private const int RetryAfterSeconds = 5;
-
-    private static readonly TimeZoneInfo s_zone = TimeZoneInfo.FindSystemTimeZoneById("Europe/Paris");
-    private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss'Z'"];
 
     /// <summary>Answers <c>{"position":N,"asOf":"…","items":[…]}</c>, with <c>comparedWith</c> items of both times and their difference, or the same as CSV.</summary>
     public static async Task<IResult> AnswerAsync(
         HttpContext context, string projection, AnswerForm form, FigureFile file, Func<FiguresVersion, string> items, IReadOnlyList<NpgsqlParameter> parameters)
     {
         if (form.AsOf is not { } given) return Query.Problem("comparedWith", "goes with asOf");
-        var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
-        if (Check("asOf", given, now, out var time) is { } wrong) return wrong;
+        var clock = context.RequestServices.GetRequiredService<TerritoryClock>();
+        if (Check(context, "asOf", given, clock, out var time) is { } wrong) return wrong;
         var other = DateTimeOffset.MaxValue;
-        if (form.ComparedWith is { } with and not Now && Check("comparedWith", with, now, out other) is { } otherWrong) return otherWrong;
+        if (form.ComparedWith is { } with and not Now && Check(context, "comparedWith", with, clock, out other) is { } otherWrong) return otherWrong;
 
         var (past, problem) = await ReadAsync(context, projection, time, items, parameters);
         if (problem is not null) return problem;
         var (position, rows) = past;
         if (form.ComparedWith is not { } second)
         {
+            await NoteAsync(context, given, null);
             HubPosition.Say(context, position);
             if (!form.IsCsv) return TypedResults.Text($"{{\"position\":{position},\"asOf\":{JsonSerializer.Serialize(given)},\"items\":{rows}}}", "application/json");
             using var json = JsonDocument.Parse(rows);
-            return await file.WriteAsync(json.RootElement.EnumerateArray(), form.SeparatorCharacter, given, context.RequestAborted);
+            return await file.WriteAsync(json.RootElement.EnumerateArray(), form.SeparatorCharacter, AsOf.Of(given, time, clock), context.RequestAborted);
         }
 
         var (compared, unfinished) = second == Now ? (await HubPosition.ReadAsync(context, projection, items, parameters), null) : await ReadAsync(context, projection, other, items, parameters);
         if (unfinished is not null) return unfinished;
+        await NoteAsync(context, given, second);
         HubPosition.Say(context, position);
         using var before = JsonDocument.Parse(rows);
         using var after = JsonDocument.Parse(compared.Items);
         var pairs = Pairs(file.Key, before.RootElement, after.RootElement);
-        if (form.IsCsv) return await file.WriteAsync(pairs, form.SeparatorCharacter, given, second == Now ? Titles.Today : second, context.RequestAborted);
+        if (form.IsCsv) return await file.WriteAsync(pairs, form.SeparatorCharacter, AsOf.Of(given, time, clock), second == Now ? AsOf.Now : AsOf.Of(second, other, clock), context.RequestAborted);
         var answer = new JsonObject
         {
             ["position"] = position,
@@ -58,40 +58,24 @@ internal static class PastFigures
         return TypedResults.Text(answer.ToJsonString(JsonSerializerOptions.Web), "application/json");
     }
 
-    // The answer that says what is wrong with a time; null when nothing is.
-    private static ProblemHttpResult? Check(string parameter, string given, DateTimeOffset now, out DateTimeOffset time)
+    // Who looks back. Asked again while the figures are being built it is one look.
+    private static Task NoteAsync(HttpContext context, string asOf, string? comparedWith) => context.RequestServices.GetRequiredService<AuditLog>().AppendAsync(
+        new(Caller.Of(context.User).Id, "figures.looked-back", context.Request.Path.Value, Details: new() { ["asOf"] = asOf, ["comparedWith"] = comparedWith }), context.RequestAborted);
+
+    // The answer that says what is wrong with a time; null when nothing is. What was stored by a time is certain only after a while: an
+    // event of before may still be on its way into the store.
+    private static ProblemHttpResult? Check(HttpContext context, string parameter, string given, TerritoryClock clock, out DateTimeOffset time)
     {
-        if (!TryParse(given, out var parsed))
-        {
-            time = default;
-            return Query.Problem(parameter, Expected);
-        }
-
-        time = parsed.Value;
-        return time > now ? Query.Problem(parameter, "a day that has ended, or a time that has passed, expected; leave it out for the figures of now") : null;
-    }
-
-    private static bool TryParse(string text, [NotNullWhen(true)] out DateTimeOffset? time)
-    {
-        time = null;
-        if (DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day))
-        {
-            if (day == DateOnly.MaxValue)
-            {
-                time = DateTimeOffset.MaxValue;
-                return true;
-            }
-
-            // The last moment that PostgreSQL knows before the next day.
-            var midnight = day.AddDays(1).ToDateTime(TimeOnly.MinValue);
-            time = new DateTimeOffset(midnight, s_zone.GetUtcOffset(midnight)).AddMicroseconds(-1);
-            return true;
-        }
-
-        // A plus that was not escaped arrives as a space.
-        if (!DateTimeOffset.TryParseExact(text.Replace(' ', '+'), s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var parsed)) return false;
-        time = parsed;
-        return true;
+        time = default;
+        if (clock.Moment(given, isEnd: true) is not { } moment) return Query.Problem(parameter, TerritoryClock.MomentForm);
+        time = moment;
+        var age = clock.Now - time;
+        if (age < TimeSpan.Zero) return Query.Problem(parameter, "a day that has ended, or a time that has passed, expected; leave it out for the figures of now");
+        if (age >= Positions.Disorder) return null;
+        var seconds = Math.Ceiling((Positions.Disorder - age).TotalSeconds).ToString(CultureInfo.InvariantCulture);
+        context.Response.Headers.RetryAfter = seconds;
+        return TypedResults.Problem(
+            title: "Not settled yet", detail: $"{parameter}: events of before this time may still be on their way into the store. Ask again in {seconds} s.", statusCode: StatusCodes.Status409Conflict);
     }
 
     private static async Task<((long Position, string Items) Past, IResult? Problem)> ReadAsync(

@@ -7,10 +7,12 @@ namespace Intercommunalite.Hub.EventStore;
 /// The figures as they were at a position of the store: the projection, applied up to there into tables of its own. They are built when
 /// somebody asks for them, one at a time in all of the hub, on whichever node was asked, and without any effect on the figures in
 /// service. Whoever asks for the same position meanwhile waits for the same. A few are kept for a while, so that another question about
-/// the same day is answered at once.
+/// the same day is answered at once. Each build of the hub has versions of its own, since it may count otherwise than another that runs
+/// beside it.
 /// </summary>
 internal sealed partial class PastVersions(
-    NpgsqlDataSource database, StoreSchema schema, IEnumerable<ConsolidatedProjection> projections, TimeProvider clock, ILogger<PastVersions> logger) : BackgroundService
+    NpgsqlDataSource database, StoreSchema schema, IEnumerable<ConsolidatedProjection> projections, IConfiguration configuration, TimeProvider clock, ILogger<PastVersions> logger)
+    : BackgroundService
 {
     /// <summary>Versions that are kept at most, those used last.</summary>
     public const int MostKept = 6;
@@ -26,6 +28,16 @@ internal sealed partial class PastVersions(
     private static readonly TimeSpan s_afterFailure = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_betweenTidying = TimeSpan.FromMinutes(1);
 
+    // A session of its own: what is set ends with it, and so does the lock. A statement may take as long as it takes.
+    private readonly string _session = new NpgsqlConnectionStringBuilder(EventStore.WithoutIdleTransactions(configuration.GetConnectionString("Hub")))
+    {
+        Pooling = false,
+        CommandTimeout = 0,
+        TcpKeepAlive = true,
+        TcpKeepAliveTime = 10,
+        TcpKeepAliveInterval = 10,
+    }.ConnectionString;
+
     private readonly Lock _turn = new();
     private readonly CancellationTokenSource _stopped = new();
     private Task _building = Task.CompletedTask;
@@ -35,7 +47,7 @@ internal sealed partial class PastVersions(
         var table = new Table("replay.past");
         table.AddColumn("projection", "text").AsPrimaryKey();
         table.AddColumn("position", "bigint").AsPrimaryKey();
-        table.AddColumn("build", "text").NotNull();
+        table.AddColumn("build", "text").AsPrimaryKey();
         table.AddColumn("ready", "boolean").NotNull();
         table.AddColumn("error", "text");
         table.AddColumn("asked_at", "timestamptz").NotNull();
@@ -102,9 +114,11 @@ internal sealed partial class PastVersions(
 
     private async Task<(bool Ready, string? Error, long Through)?> LookAsync(string projection, long position, CancellationToken cancellation)
     {
+        // Somebody who waits asks often: when it was last used is noted now and then.
         await using var command = database.CreateCommand("""
-            UPDATE replay.past p SET used_at = now() WHERE projection = $1 AND position = $2 AND build = $3
-            RETURNING ready, error, coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $4), 0)
+            WITH used AS (UPDATE replay.past SET used_at = now() WHERE projection = $1 AND position = $2 AND build = $3 AND used_at < now() - interval '10 s')
+            SELECT ready, error, coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $4), 0)
+            FROM replay.past WHERE projection = $1 AND position = $2 AND build = $3
             """);
         command.Parameters.Add(new() { Value = projection });
         command.Parameters.Add(new() { Value = position });
@@ -115,13 +129,12 @@ internal sealed partial class PastVersions(
         return (reader.GetBoolean(0), reader.IsDBNull(1) ? null : reader.GetString(1), reader.GetInt64(2));
     }
 
-    // What another build of the hub made or could not make is made anew: it may have counted otherwise.
     private async Task<bool> WantAsync(string projection, long position, CancellationToken cancellation)
     {
         await using var command = database.CreateCommand("""
-            INSERT INTO replay.past AS p (projection, position, build, ready, asked_at, used_at)
-            SELECT $1, $2, $3, false, now(), now() WHERE (SELECT count(*) FROM replay.past WHERE NOT ready AND error IS NULL) < $4
-            ON CONFLICT (projection, position) DO UPDATE SET build = excluded.build, ready = false, error = NULL, asked_at = now(), used_at = now() WHERE p.build <> excluded.build
+            INSERT INTO replay.past (projection, position, build, ready, asked_at, used_at)
+            SELECT $1, $2, $3, false, now(), now() WHERE (SELECT count(*) FROM replay.past WHERE NOT ready AND error IS NULL AND build = $3) < $4
+            ON CONFLICT DO NOTHING
             """);
         command.Parameters.Add(new() { Value = projection });
         command.Parameters.Add(new() { Value = position });
@@ -142,33 +155,26 @@ internal sealed partial class PastVersions(
     {
         try
         {
-            await using var session = await database.OpenConnectionAsync(stopping);
+            await using var session = new NpgsqlConnection(_session);
+            await session.OpenAsync(stopping);
             await using (var turn = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session))
             {
                 // Another node is at it, and takes what is wanted there too.
                 if (!(bool)(await turn.ExecuteScalarAsync(stopping))!) return;
             }
 
-            try
+            await ExecuteAsync(session, $"SET synchronous_commit = off; {Projector.ByKey}", stopping);
+            await TidyAsync(session, stopping);
+            while (await NextAsync(session, stopping) is var (projection, position))
             {
-                // What is set ends when the connection is taken from its pool again.
-                await ExecuteAsync(session, $"SET synchronous_commit = off; {Projector.ByKey}", stopping);
+                await BuildAsync(session, projection, position, stopping);
                 await TidyAsync(session, stopping);
-                while (await NextAsync(session, stopping) is var (projection, position))
-                {
-                    await BuildAsync(session, projection, position, stopping);
-                    await TidyAsync(session, stopping);
-                }
-            }
-            finally
-            {
-                if (session.FullState == System.Data.ConnectionState.Open) await ExecuteAsync(session, $"SELECT pg_advisory_unlock({LockKey})", CancellationToken.None);
             }
         }
         catch (Exception e) when (e is not OperationCanceledException || !stopping.IsCancellationRequested)
         {
             // Tried again while somebody asks for it, not at once.
-            LogNotBuilt(e.Message);
+            LogNotBuilt($"{e.Message} ({e.GetType().Name})");
             await Task.Delay(s_afterFailure, clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
@@ -181,20 +187,15 @@ internal sealed partial class PastVersions(
         return await reader.ReadAsync(stopping) ? (projections.Single(one => one.Name == reader.GetString(0)), reader.GetInt64(1)) : null;
     }
 
-    private static async Task BuildAsync(NpgsqlConnection session, ConsolidatedProjection projection, long position, CancellationToken stopping)
+    // What passes is thrown, and the version gone on with where it is when somebody asks again.
+    private async Task BuildAsync(NpgsqlConnection session, ConsolidatedProjection projection, long position, CancellationToken stopping)
     {
         var version = FiguresVersion.At(position);
-        // From the beginning: what is there may be of another build.
-        await using (var transaction = await session.BeginTransactionAsync(stopping))
-        {
-            await projection.MakeAsync(session, version, stopping);
-            await transaction.CommitAsync(stopping);
-        }
-
         string? error = null;
         try
         {
-            for (var through = 0L; through < position;)
+            var through = await BeginAsync(session, projection, version, stopping);
+            while (through < position)
             {
                 through = Math.Min(position, through + PageSize);
                 await projection.AdvanceAsync(session, new(version, through), PageSize, stopping);
@@ -202,49 +203,72 @@ internal sealed partial class PastVersions(
 
             await ExecuteAsync(session, string.Concat(projection.Tables.Select(table => $"ANALYZE {version.Of(table.Name)};")), stopping);
         }
-        catch (Exception e) when (!stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
+        catch (Exception e) when (session.FullState == System.Data.ConnectionState.Open && IsOfAnEvent(e))
         {
             error = $"{e.Message} ({e.GetType().Name})";
+            LogNotApplied(projection.Name, position, error);
         }
 
-        await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $3, error = $4, used_at = now() WHERE projection = $1 AND position = $2", session);
+        await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $4, error = $5, used_at = now() WHERE projection = $1 AND position = $2 AND build = $3", session);
         done.Parameters.Add(new() { Value = projection.Name });
         done.Parameters.Add(new() { Value = position });
+        done.Parameters.Add(new() { Value = Rebuilder.Build });
         done.Parameters.Add(new() { Value = error is null });
         done.Parameters.Add(Query.Text(error));
         await done.ExecuteNonQueryAsync(stopping);
     }
 
-    // Those of other builds go too, and what could not be built: it is tried again when it is asked for.
+    // Where the version is; it is made when it is not there.
+    private static async Task<long> BeginAsync(NpgsqlConnection session, ConsolidatedProjection projection, FiguresVersion version, CancellationToken stopping)
+    {
+        await using (var command = new NpgsqlCommand("SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $1", session))
+        {
+            command.Parameters.Add(new() { Value = version.Shard(projection.Name) });
+            if (await command.ExecuteScalarAsync(stopping) is long position) return position;
+        }
+
+        await using var transaction = await session.BeginTransactionAsync(stopping);
+        await projection.MakeAsync(session, version, stopping);
+        await transaction.CommitAsync(stopping);
+        return 0;
+    }
+
+    // Of the database, what it says of a value that an event led to (data exception, constraint) stays as it is; all else may be gone the next time.
+    private static bool IsOfAnEvent(Exception e) =>
+        e is PostgresException refused ? refused.SqlState.StartsWith("22", StringComparison.Ordinal) || refused.SqlState.StartsWith("23", StringComparison.Ordinal)
+        : !DatabaseAway.Is(e) && e is not (OperationCanceledException or ObjectDisposedException or IOException);
+
+    // What could not be built goes too: it is tried again when it is asked for. Of other builds, which may be at work beside this one, what nobody used for long.
     private async Task TidyAsync(NpgsqlConnection session, CancellationToken stopping)
     {
-        var old = new List<(string Projection, long Position)>();
+        var old = new List<(string Projection, long Position, string Build)>();
         await using (var command = new NpgsqlCommand("""
-            SELECT projection, position FROM (SELECT *, row_number() OVER (PARTITION BY ready ORDER BY used_at DESC) AS n FROM replay.past) p
-            WHERE (ready AND n > $1) OR used_at < now() - $2 OR build <> $3 OR (error IS NOT NULL AND asked_at < now() - interval '10 s')
+            SELECT projection, position, build FROM (SELECT *, row_number() OVER (PARTITION BY build, ready ORDER BY used_at DESC) AS n FROM replay.past) p
+            WHERE used_at < now() - $2 OR (build = $3 AND ((ready AND n > $1) OR (error IS NOT NULL AND asked_at < now() - interval '10 s')))
             """, session))
         {
             command.Parameters.Add(new() { Value = (long)MostKept });
             command.Parameters.Add(new() { Value = s_kept });
             command.Parameters.Add(new() { Value = Rebuilder.Build });
             await using var reader = await command.ExecuteReaderAsync(stopping);
-            while (await reader.ReadAsync(stopping)) old.Add((reader.GetString(0), reader.GetInt64(1)));
+            while (await reader.ReadAsync(stopping)) old.Add((reader.GetString(0), reader.GetInt64(1), reader.GetString(2)));
         }
 
-        foreach (var (name, position) in old)
+        foreach (var (name, position, build) in old)
         {
             try
             {
                 await using var transaction = await session.BeginTransactionAsync(stopping);
                 await ExecuteAsync(session, "SET LOCAL lock_timeout = '1s'", stopping);
-                await using (var forget = new NpgsqlCommand("DELETE FROM replay.past WHERE projection = $1 AND position = $2", session))
+                await using (var forget = new NpgsqlCommand("DELETE FROM replay.past WHERE projection = $1 AND position = $2 AND build = $3", session))
                 {
                     forget.Parameters.Add(new() { Value = name });
                     forget.Parameters.Add(new() { Value = position });
+                    forget.Parameters.Add(new() { Value = build });
                     await forget.ExecuteNonQueryAsync(stopping);
                 }
 
-                if (projections.FirstOrDefault(one => one.Name == name) is { } projection) await projection.DropAsync(session, FiguresVersion.At(position), stopping);
+                if (projections.FirstOrDefault(one => one.Name == name) is { } projection) await projection.DropAsync(session, FiguresVersion.At(position, build), stopping);
                 await transaction.CommitAsync(stopping);
             }
             catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
@@ -259,6 +283,9 @@ internal sealed partial class PastVersions(
         await using var command = new NpgsqlCommand(sql, session);
         await command.ExecuteNonQueryAsync(cancellation);
     }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Figures of projection {Projection} as of position {Position} cannot be built; what is in service is not touched. {Reason}")]
+    private partial void LogNotApplied(string projection, long position, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Figures of a past day could not be built for now; what is in service is not touched. {Reason}")]
     private partial void LogNotBuilt(string reason);

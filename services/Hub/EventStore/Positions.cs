@@ -14,10 +14,6 @@ internal sealed partial class Positions : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
 
-    // An event's time is that of the beginning of its transaction, which then waits for its turn to append: so times are out of the
-    // order of positions by as long as such a wait, some seconds when a node freezes in the middle (see Append).
-    private static readonly TimeSpan s_disorder = TimeSpan.FromMinutes(1);
-
     private readonly NpgsqlDataSource _database;
     private readonly StoreSchema _schema;
     private readonly ILogger<Positions> _logger;
@@ -32,6 +28,13 @@ internal sealed partial class Positions : BackgroundService
         Projections = [.. projections.Select(projection => projection.Name)];
         Telemetry.Meter.CreateObservableGauge("hub.projection.lag", Lags, "{event}", "Events that a projection has not seen yet");
     }
+
+    /// <summary>
+    /// How far times are out of the order of positions, at most. An event's time is that of the beginning of its transaction, which then
+    /// waits for its turn to append: some seconds when a node freezes in the middle (see <see cref="Append"/>). What was stored by a time
+    /// is certain once this long has passed since; the rest is for clocks of hub and database that are apart.
+    /// </summary>
+    public static readonly TimeSpan Disorder = TimeSpan.FromMinutes(1);
 
     /// <summary>SQL of the last position in the store.</summary>
     public const string End = "coalesce((SELECT max(seq_id) FROM hub.mt_events), 0)";
@@ -83,7 +86,7 @@ internal sealed partial class Positions : BackgroundService
             SELECT {found} FROM within
             """);
         command.Parameters.Add(new() { Value = DateTime.SpecifyKind(time.UtcDateTime, DateTimeKind.Unspecified), NpgsqlDbType = NpgsqlDbType.Timestamp });
-        command.Parameters.Add(new() { Value = s_disorder });
+        command.Parameters.Add(new() { Value = Disorder });
         return (long)(await command.ExecuteScalarAsync(cancellation))!;
     }
 

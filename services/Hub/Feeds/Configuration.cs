@@ -23,7 +23,7 @@ internal static class Configuration
             client, _ => new ConcurrencyLimiterOptions { PermitLimit = options.StreamsPerClient, QueueLimit = 0 })));
         // A reader that went away without a word does not count for ever.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.Http2.KeepAlivePingDelay = s_silence);
-        builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<DatabaseAway>());
+        builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<DatabaseAwayInterceptor>());
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks(options => options.Services.Map("", check => check.Tags.Contains(Defaults.Ready)));
         Subscriptions.Configuration.Add(builder);

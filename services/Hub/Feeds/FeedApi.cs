@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.ComponentModel;
-using System.Globalization;
 using System.Net.ServerSentEvents;
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Encodings.Web;
@@ -10,6 +10,7 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Access;
+using Intercommunalite.Hub.Territory;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 
@@ -24,6 +25,7 @@ namespace Intercommunalite.Hub.Feeds;
 /// <param name="After">The cursor.</param>
 /// <param name="Since">The time.</param>
 /// <param name="FromNow">Whether at the end.</param>
+/// <param name="Limit">The most of a page.</param>
 internal sealed record FeedQuery(
     [property: FromQuery(Name = "types"), Description("Types of events, with commas between or repeated: names, or beginnings with '*' behind")] string[]? Types = null,
     [property: FromQuery(Name = "communes"), Description("INSEE codes of communes")] string[]? Communes = null,
@@ -31,19 +33,23 @@ internal sealed record FeedQuery(
     [property: FromQuery(Name = "fact"), Description("field:value, or field:value,value of which one must hold; repeated, all must hold")] string[]? Facts = null,
     [property: FromQuery(Name = "agreement"), Description("Id of the agreement; needed when several are in force")] string? Agreement = null,
     [property: FromQuery(Name = "after"), Description("Cursor of the last event that the caller has; none for the beginning")] string? After = null,
-    [property: FromQuery(Name = "since"), Description("Instead of after: a time, RFC 3339; what the hub stored then or later")] string? Since = null,
-    [property: FromQuery(Name = "fromNow"), Description("Instead of after: what the hub stores from now on")] bool FromNow = false)
+    [property: FromQuery(Name = "since"), Description("Instead of after: a day of the territory, or a time, RFC 3339; what the hub stored then or later")] string? Since = null,
+    [property: FromQuery(Name = "fromNow"), Description("Instead of after: what the hub stores from now on")] bool FromNow = false,
+    [property: FromQuery(Name = "limit"), Description("Most events of a page: 1 to 1000")] int Limit = 100)
 {
+    /// <summary>The names of all parameters.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. typeof(FeedQuery).GetProperties().Select(parameter => parameter.GetCustomAttribute<FromQueryAttribute>()?.Name).OfType<string>()];
+
     /// <summary>The filter.</summary>
     /// <exception cref="RpcException">It has a wrong form.</exception>
     public FeedFilter Filter() => new FeedFilter(List(Types), List(Communes), Subjects ?? [], [.. (Facts ?? []).Select(Fact)]).Checked();
 
     /// <summary>The time to begin at; null for none.</summary>
     /// <exception cref="RpcException">It is none.</exception>
-    public Timestamp? Time() =>
+    public Timestamp? Time(TerritoryClock clock) =>
         Since is null ? null
-        : DateTimeOffset.TryParse(Since, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time.ToTimestamp()
-        : throw FeedStreams.Invalid("since: a time as 2026-11-24T09:30:00+01:00 expected; '+' is written %2B in an address.");
+        : clock.Moment(Since, isEnd: false) is { } time ? time.ToTimestamp()
+        : throw FeedStreams.Invalid($"since: {TerritoryClock.MomentForm}.");
 
     private static string[] List(string[]? given) => [.. (given ?? []).SelectMany(part => part.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
 
@@ -58,10 +64,7 @@ internal sealed record FeedQuery(
 /// </summary>
 internal static class FeedApi
 {
-    private const int DefaultLimit = 100;
     private const string EventStream = "text/event-stream";
-
-    private static readonly string[] s_parameters = ["types", "communes", "subjects", "fact", "agreement", "after", "since", "fromNow", "limit"];
 
     private static readonly JsonWriterOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -80,23 +83,23 @@ internal static class FeedApi
     private static async Task<IResult> GetAsync(
         HttpContext context,
         FeedStreams feed,
+        TerritoryClock clock,
         [AsParameters] FeedQuery query,
-        [FromHeader(Name = "Last-Event-ID"), Description("Of server-sent events: as after, and before it")] string? lastEventId = null,
-        [Description("Most events of a page: 1 to 1000")] int limit = DefaultLimit)
+        [FromHeader(Name = "Last-Event-ID"), Description("Of server-sent events: as after, and before it")] string? lastEventId = null)
     {
         try
         {
             // A name that is written wrong would else give everything.
-            if (context.Request.Query.Keys.FirstOrDefault(name => !s_parameters.Contains(name)) is { } unknown)
-                throw FeedStreams.Invalid($"{(unknown.Length <= 50 ? unknown : unknown[..50])}: no parameter of the feed; they are {string.Join(", ", s_parameters)}.");
-            if (limit is < 1 or > FeedStreams.MaxLimit) throw FeedStreams.Invalid($"limit: 1 to {FeedStreams.MaxLimit} expected.");
+            if (context.Request.Query.Keys.FirstOrDefault(name => !FeedQuery.Names.Contains(name)) is { } unknown)
+                throw FeedStreams.Invalid($"{(unknown.Length <= 50 ? unknown : unknown[..50])}: no parameter of the feed; they are {string.Join(", ", FeedQuery.Names)}.");
+            if (query.Limit is < 1 or > FeedStreams.MaxLimit) throw FeedStreams.Invalid($"limit: 1 to {FeedStreams.MaxLimit} expected.");
             var streams = context.Request.GetTypedHeaders().Accept.Any(accepted => accepted.MediaType == EventStream);
             var access = feed.Access(context, query.Agreement ?? "", query.Filter());
             await access.NowAsync(context.RequestAborted);
             var resumes = streams && lastEventId is { Length: > 0 };
             var after = resumes ? await feed.BeginAsync(lastEventId!, null, false, context.RequestAborted)
-                : await feed.BeginAsync(query.After ?? "", query.Time(), query.FromNow, context.RequestAborted);
-            return streams ? Stream(context, feed, access, after, query.FromNow && !resumes) : await PageAsync(context, feed, access, after, limit);
+                : await feed.BeginAsync(query.After ?? "", query.Time(clock), query.FromNow, context.RequestAborted);
+            return streams ? Stream(context, feed, access, after, query.FromNow && !resumes) : await PageAsync(context, feed, access, after, query.Limit);
         }
         catch (RpcException e)
         {

@@ -47,6 +47,8 @@ internal sealed record FeedFilter(string[] Types, string[] Communes, string[] Su
         if (!Communes.All(commune => CommuneCode.TryParse(commune, out _))) throw Wrong("communes", "INSEE commune codes expected");
         if (!Subjects.All(subject => subject is { Length: > 0 and <= LongestValue } && Query.IsText(subject))) throw Wrong("subjects", "subjects expected, or their beginnings with '*' behind");
         if (Types.Length > MostValues || Communes.Length > 10 * MostValues || Subjects.Length > MostValues || Facts.Length > 10) throw Wrong("types, communes, subjects, facts", $"{MostValues} types and subjects, {10 * MostValues} communes, 10 facts at most");
+        // It would give nothing for ever, without a word.
+        if (Types.FirstOrDefault(type => !TypePattern.Types(type).Any()) is { } unknown) throw Wrong("types", TypePattern.Unknown(unknown), "unknown-type");
         var fields = AskedTypes().SelectMany(ContractFields.Data).ToHashSet(StringComparer.Ordinal);
         foreach (var fact in Facts)
         {
@@ -129,5 +131,6 @@ internal sealed record FeedFilter(string[] Types, string[] Communes, string[] Su
 
     private static string Short(string text) => text.Length <= 50 ? text : text[..50];
 
-    private static RpcException Wrong(string part, string reason) => new(new Status(StatusCode.InvalidArgument, $"filter.{part}: {reason}."));
+    private static RpcException Wrong(string part, string what, string? reason = null) =>
+        new(new Status(StatusCode.InvalidArgument, $"filter.{part}: {what}."), reason is null ? [] : new Metadata { { "reason", reason } });
 }

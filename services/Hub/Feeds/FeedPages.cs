@@ -158,10 +158,12 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
         for (var stretch = (long)options.PositionsPerPage; ; stretch *= 2)
         {
             var end = Math.Min(high, after.Position + stretch);
-            var through = await LastAsync(end, cancellation);
+            var (rows, isFull) = await FromStoreAsync(after, end, filter, allowed, limit, record, cursors, cancellation);
+            // Of a page that is not full, where its part of the store ends is asked for too.
+            var through = isFull || (rows.Count > 0 && rows[^1].Place.Position == end) ? rows[^1].Place : await LastAsync(end, cancellation);
+            if (through.Position > after.Position) return (rows, through, high);
             // Numbers that were given to appends which did not come about are no events.
-            if (through.Position <= after.Position && end < high) continue;
-            return await FromStoreAsync(after, through.Position > after.Position ? through : after, filter, allowed, limit, high, record, cursors, cancellation);
+            if (end == high) return (rows, after, high);
         }
     }
 
@@ -181,13 +183,14 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
         return (rows, through, high);
     }
 
-    private async Task<(List<StoredRow> Rows, Place Through, long High)> FromStoreAsync(
-        Place after, Place end, FeedFilter filter, Allowed allowed, int limit, long high, string? record, Cursors cursors, CancellationToken cancellation)
+    // The rows behind a place up to a position; full when there may be more.
+    private async Task<(List<StoredRow> Rows, bool IsFull)> FromStoreAsync(
+        Place after, long end, FeedFilter filter, Allowed allowed, int limit, string? record, Cursors cursors, CancellationToken cancellation)
     {
         var (rows, characters) = (new List<StoredRow>(), 0);
         await using var command = database.CreateCommand();
         command.Parameters.Add(new() { Value = after.Position });
-        command.Parameters.Add(new() { Value = end.Position });
+        command.Parameters.Add(new() { Value = end });
         command.Parameters.Add(new() { Value = limit });
         command.Parameters.Add(Query.Text(record));
         command.CommandText = $"SELECT {StoredRow.Columns} FROM hub.mt_events WHERE seq_id > $1 AND seq_id <= $2{(record is null ? "" : " AND stream_id = $4")}{filter.Where(command, allowed.Types, allowed.Communes)} ORDER BY seq_id LIMIT $3";
@@ -195,10 +198,10 @@ internal sealed class FeedPages(NpgsqlDataSource database, Positions positions, 
         while (await reader.ReadAsync(cancellation))
         {
             rows.Add(StoredRow.Of(reader, cursors));
-            if (rows.Count == limit || (characters += rows[^1].Size) >= MostCharacters) return (rows, rows[^1].Place, high);
+            if (rows.Count == limit || (characters += rows[^1].Size) >= MostCharacters) return (rows, true);
         }
 
-        return (rows, end, high);
+        return (rows, false);
     }
 
     private static bool Passes(StoredRow row, FeedFilter filter, Allowed allowed) =>

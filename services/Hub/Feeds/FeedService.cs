@@ -1,10 +1,12 @@
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
+using Intercommunalite.Hub.Territory;
 
 namespace Intercommunalite.Hub.Feeds;
 
 /// <summary>The feed of events over gRPC.</summary>
-internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
+internal sealed class FeedService(FeedStreams feed, TerritoryClock clock) : Feed.FeedBase
 {
     private const int DefaultLimit = 100;
 
@@ -14,7 +16,7 @@ internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
         if (request.Limit is < 0 or > FeedStreams.MaxLimit) throw FeedStreams.Invalid($"limit: 1 to {FeedStreams.MaxLimit} expected.");
         var access = feed.Access(context.GetHttpContext(), request.Agreement, FeedFilter.Of(request.Filter));
         await access.NowAsync(context.CancellationToken);
-        var after = await feed.BeginAsync(request.Cursor, request.Since, false, context.CancellationToken);
+        var after = await feed.BeginAsync(request.Cursor, Since(request.Since, request.SinceText), false, context.CancellationToken);
         var page = await feed.ReadAsync(after, access, request.Limit == 0 ? DefaultLimit : request.Limit, context.CancellationToken);
         return new ReadResponse
         {
@@ -29,7 +31,7 @@ internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
     {
         var access = feed.Access(context.GetHttpContext(), request.Agreement, FeedFilter.Of(request.Filter));
         await access.NowAsync(context.CancellationToken);
-        var after = await feed.BeginAsync(request.Cursor, request.Since, request.FromNow, context.CancellationToken);
+        var after = await feed.BeginAsync(request.Cursor, Since(request.Since, request.SinceText), request.FromNow, context.CancellationToken);
         using var stream = feed.Open(access);
         try
         {
@@ -41,4 +43,8 @@ internal sealed class FeedService(FeedStreams feed) : Feed.FeedBase
             // The subscriber went away.
         }
     }
+
+    private Timestamp? Since(Timestamp? since, string text) => text.Length == 0 ? since
+        : since is null ? new FeedQuery(Since: text).Time(clock)
+        : throw FeedStreams.Invalid("since_text: not beside since.");
 }

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Grpc.Core;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.Feed.V1;
@@ -35,7 +36,7 @@ internal static class RecordHistory
             .RequireAuthorization(Rules.ReadRecords)
             .WithName("RecordOfEvent").WithSummary("The same of the record that an event is about, by the event's source and id");
         api.MapGet("records/{commune}/{domain}/{**subject}", GetAsync)
-            .RequireAuthorization(Rules.ReadRecords).Audit("records.read")
+            .RequireAuthorization(Rules.ReadRecords).Audit("records.read", ["agreement", "after"])
             .WithName("RecordHistory").WithSummary("A record's events in their order: who said what, when, and what it changed")
             .WithDescription("""
                 Each item is {"event": a CloudEvent, "changes": [{"field","before","after"}], "journal", "number", "personal": "held" | "gone" | null}: what
@@ -63,7 +64,8 @@ internal static class RecordHistory
         command.Parameters.Add(new() { Value = CloudEvent.EventIdOf(JsonSerializer.SerializeToElement(new { source, id }))! });
         if (await command.ExecuteScalarAsync(context.RequestAborted) is string stream)
         {
-            await audit.AppendAsync(new(Caller.Of(context.User).Id, "records.read", stream), context.RequestAborted);
+            var how = new JsonObject { ["source"] = source, ["id"] = id, ["agreement"] = agreement is null ? null : Audited.Text(agreement), ["after"] = after is null ? null : Audited.Text(after) };
+            await audit.AppendAsync(new(Caller.Of(context.User).Id, "records.read", stream, Details: how), context.RequestAborted);
             var record = stream.Split('/', 3);
             var result = await GetAsync(context, pages, feed, agreements, database, record[0], record[1], record[2], agreement, after, limit);
             if (result is not ProblemHttpResult { StatusCode: StatusCodes.Status404NotFound }) return result;

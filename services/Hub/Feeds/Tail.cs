@@ -24,8 +24,8 @@ internal sealed class Tail(NpgsqlDataSource database, FeedOptions options) : IDi
         var window = Volatile.Read(ref _window);
         if (window is null || window.Through < high) window = await LoadAsync(high, cursors, cancellation);
         if (after < window.After) return null;
-        var first = Array.FindIndex(window.Rows, row => row.Place.Position > after);
-        return first < 0 ? ArraySegment<StoredRow>.Empty : new(window.Rows, first, window.Rows.Length - first);
+        var first = window.First(after);
+        return new(window.Rows, first, window.Rows.Length - first);
     }
 
     public void Dispose() => _loading.Dispose();
@@ -67,9 +67,23 @@ internal sealed class Tail(NpgsqlDataSource database, FeedOptions options) : IDi
         }
     }
 
-    /// <summary>Every event behind a position up to the last of them.</summary>
+    /// <summary>Every event behind a position up to the last of them, in order.</summary>
     private sealed record Window(long After, StoredRow[] Rows)
     {
+        /// <summary>Index of the first event behind a position; the number of all when there is none. Found by halves: hundreds of readers ask with every event that comes.</summary>
+        public int First(long after)
+        {
+            var (from, to) = (0, Rows.Length);
+            while (from < to)
+            {
+                var middle = from + ((to - from) / 2);
+                if (Rows[middle].Place.Position > after) to = middle;
+                else from = middle + 1;
+            }
+
+            return from;
+        }
+
         public long Through => Rows.Length == 0 ? After : Rows[^1].Place.Position;
     }
 }

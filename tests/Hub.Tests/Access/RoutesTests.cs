@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Json;
 using Intercommunalite.Hub.Access;
 using Microsoft.AspNetCore.Authorization;
@@ -9,6 +10,24 @@ namespace Intercommunalite.Hub.Tests.Access;
 
 public sealed class RoutesTests(HubApp hub) : IClassFixture<HubApp>
 {
+    [Theory]
+    [InlineData("/communes", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html")]
+    [InlineData("/communes", "application/json", "application/problem+json")]
+    [InlineData("/communes", "*/*", "application/problem+json")]
+    [InlineData("/api/v1/nothing", "text/html,*/*;q=0.8", "application/problem+json")]
+    public async Task Given_an_address_that_there_is_not_When_it_is_opened_in_a_browser_Then_a_page_says_so_and_programs_get_a_problem(string path, string accept, string expected)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.TryAddWithoutValidation("Accept", accept);
+        using var answer = await hub.Anyone.SendAsync(request);
+
+        Assert.Equal((HttpStatusCode.NotFound, expected), (answer.StatusCode, answer.Content.Headers.ContentType?.MediaType));
+        var text = await answer.Content.ReadAsStringAsync();
+        if (expected != "text/html") return;
+        Assert.Contains("Page introuvable", text, StringComparison.Ordinal);
+        Assert.Contains("frame-ancestors 'none'", answer.Headers.GetValues("Content-Security-Policy").Single(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Given_all_routes_and_methods_Then_each_states_its_rule()
     {

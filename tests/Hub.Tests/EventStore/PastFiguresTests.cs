@@ -16,7 +16,7 @@ namespace Intercommunalite.Hub.Tests.EventStore;
 public sealed class PastFiguresTests : IAsyncLifetime
 {
     private const string Indicators = "civil-records/indicators?by=month";
-    private const string Versions = "SELECT nspname FROM pg_namespace WHERE nspname ~ '_at_[0-9]+$' ORDER BY 1";
+    private const string Versions = "SELECT nspname FROM pg_namespace WHERE nspname ~ '_at_[0-9]+_' ORDER BY 1";
 
     private readonly HubStore _hub = new();
     private HubServer _server = null!;
@@ -86,13 +86,66 @@ public sealed class PastFiguresTests : IAsyncLifetime
         var asked = await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past");
         Assert.StartsWith("civil-records 1 True", Assert.Single(asked), StringComparison.Ordinal);
 
-        await _hub.RowsAsync("UPDATE civil_records_at_1.indicator SET births = 77");
+        await _hub.RowsAsync($"UPDATE {Indicator(1)} SET births = 77");
         Assert.Equal(77, (int)(await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02"))["items"]![0]!["births"]!);
         Assert.Equal(asked, await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past"));
 
-        // Another build of the hub may count otherwise.
-        await _hub.RowsAsync("UPDATE replay.past SET build = 'another'");
-        Assert.Equal(1, (int)(await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02"))["items"]![0]!["births"]!);
+        // Who looked back, at what and to when, is on record; how often it was asked while they were being built is not.
+        Assert.Equal(
+            ["/api/v1/civil-records/indicators 2026-11-01 6", "/api/v1/civil-records/indicators 2026-11-02 1"],
+            await _hub.RowsAsync("SELECT subject || ' ' || (details::jsonb ->> 'asOf') || ' ' || count(*) FROM audit.entry WHERE act = 'figures.looked-back' GROUP BY subject, details::jsonb ->> 'asOf' ORDER BY 1"));
+    }
+
+    [Fact]
+    public async Task Given_a_version_of_another_build_of_the_hub_When_asked_for_Then_this_one_makes_its_own_and_that_of_the_other_stays_as_long_as_it_is_used()
+    {
+        await _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2026-10-02"), "1"), "birth/1");
+        await StoredAsync("2026-11-01 10:00");
+        await GetAsync($"{Indicators}&asOf=2026-11-01");
+        var (own, other) = (FiguresVersion.At(1), FiguresVersion.At(1, "other"));
+        await _hub.RowsAsync($"UPDATE {Indicator(1)} SET births = 77");
+        await _hub.RowsAsync($"ALTER SCHEMA civil_records{own.Suffix} RENAME TO civil_records{other.Suffix}");
+        await _hub.RowsAsync($"UPDATE hub.mt_event_progression SET name = '{other.Shard("civil-records")}' WHERE name = '{own.Shard("civil-records")}'");
+        await _hub.RowsAsync("UPDATE replay.past SET build = 'other'");
+
+        Assert.Equal(1, (int)(await GetAsync($"{Indicators}&asOf=2026-11-02"))["items"]![0]!["births"]!);
+        Assert.Equal(["77"], await _hub.RowsAsync($"SELECT births FROM {other.Of("civil_records.indicator")} WHERE births > 0"));
+
+        await _hub.RowsAsync("UPDATE replay.past SET used_at = now() - interval '2 h' WHERE build = 'other'");
+        await GetAsync("payments/summary?asOf=2026-11-02");
+        await Eventually.Equal($"civil_records{own.Suffix} payments{own.Suffix}", async () => string.Join(" ", await _hub.RowsAsync(Versions)));
+        Assert.Equal("2", (await _hub.RowsAsync("SELECT count(*) FROM replay.past")).Single());
+    }
+
+    [Fact]
+    public async Task Given_a_statement_that_is_ended_while_a_version_is_built_Then_it_is_gone_on_with_and_no_error_is_kept()
+    {
+        await _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2026-10-02"), "1"), "birth/1");
+        await StoredAsync("2026-11-01 10:00");
+        await GetAsync($"{Indicators}&asOf=2026-11-01");
+        await _hub.RowsAsync("UPDATE replay.past SET ready = false");
+        Task<HttpResponseMessage> asked;
+        await using (var other = new NpgsqlConnection(_hub.NodeConnectionString("other")))
+        {
+            await other.OpenAsync();
+            await using var holding = await other.BeginTransactionAsync();
+            await using (var hold = new NpgsqlCommand($"LOCK TABLE {Indicator(1)} IN ACCESS EXCLUSIVE MODE", other)) await hold.ExecuteNonQueryAsync();
+            asked = _server.GetAsync($"/api/v1/{Indicators}&asOf=2026-11-01");
+            await Eventually.Is(
+                () => _hub.RowsAsync("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ANALYZE%' AND wait_event_type = 'Lock' AND datname = current_database()"),
+                ended => ended.Count == 1);
+        }
+
+        using (var answer = await asked) Assert.True(answer.StatusCode is HttpStatusCode.OK or HttpStatusCode.ServiceUnavailable, $"{answer.StatusCode}");
+        var status = await Eventually.Is(StatusAsync, status => status != HttpStatusCode.ServiceUnavailable);
+        Assert.Equal(HttpStatusCode.OK, status);
+        Assert.Equal(["-"], await _hub.RowsAsync("SELECT error FROM replay.past"));
+
+        async Task<HttpStatusCode> StatusAsync()
+        {
+            using var answer = await _server.GetAsync($"/api/v1/{Indicators}&asOf=2026-11-01");
+            return answer.StatusCode;
+        }
     }
 
     [Fact]
@@ -107,8 +160,8 @@ public sealed class PastFiguresTests : IAsyncLifetime
         }
 
         await Eventually.Equal(PastVersions.MostKept, async () => (await _hub.RowsAsync(Versions)).Count);
-        Assert.Contains("civil_records_at_1", await _hub.RowsAsync(Versions));
-        Assert.DoesNotContain("civil_records_at_2", await _hub.RowsAsync(Versions));
+        Assert.Contains($"civil_records{FiguresVersion.At(1).Suffix}", await _hub.RowsAsync(Versions));
+        Assert.DoesNotContain($"civil_records{FiguresVersion.At(2).Suffix}", await _hub.RowsAsync(Versions));
         Assert.Equal($"{PastVersions.MostKept}", (await _hub.RowsAsync("SELECT count(*) FROM hub.mt_event_progression WHERE name LIKE '%:at_%'")).Single());
     }
 
@@ -157,10 +210,10 @@ public sealed class PastFiguresTests : IAsyncLifetime
         }
 
         using var file = await _server.GetAsync($"/api/v1/{Indicators}&asOf=2026-11-01&comparedWith=now&format=csv&commune=35337");
-        Assert.Equal("etat-civil-enregistrement-35337-au-2026-11-01-et-au-aujourd’hui.csv", file.Content.Headers.ContentDisposition?.FileNameStar);
+        Assert.Equal("etat-civil-enregistrement-35337-au-2026-11-01-et-aujourd’hui.csv", file.Content.Headers.ContentDisposition?.FileNameStar);
         Assert.Equal(["2"], file.Headers.GetValues("X-Hub-Position"));
         var lines = (await file.Content.ReadAsStringAsync()).Split("\r\n");
-        Assert.Contains(";Décès au 2026-11-01;Décès au aujourd’hui;Décès, écart;", lines[0], StringComparison.Ordinal);
+        Assert.Contains(";Décès au 01/11/2026;Décès aujourd’hui;Décès, écart;", lines[0], StringComparison.Ordinal);
         Assert.Equal("35337;Tinténiac;2026-10;0;;0;0;;0;0;;0;0;;0;1;;-1;0;;0", lines[1]);
     }
 
@@ -172,9 +225,9 @@ public sealed class PastFiguresTests : IAsyncLifetime
 
         using var file = await _server.GetAsync("/api/v1/payments/summary?by=commune&format=csv&asOf=2026-11-01T12:00:00Z");
 
-        Assert.Equal("recettes-243500733-au-2026-11-01T12-00-00Z.csv", file.Content.Headers.ContentDisposition?.FileNameStar);
+        Assert.Equal("recettes-243500733-au-2026-11-01-13h00.csv", file.Content.Headers.ContentDisposition?.FileNameStar);
         var lines = (await file.Content.ReadAsStringAsync()).Split("\r\n");
-        Assert.Contains(";Période;Émis (€) au 2026-11-01T12:00:00Z;", lines[0], StringComparison.Ordinal);
+        Assert.Contains(";Période;Émis (€) au 01/11/2026 à 13:00;", lines[0], StringComparison.Ordinal);
         Assert.StartsWith("35085;Combourg;;;5,12;", lines[1], StringComparison.Ordinal);
     }
 
@@ -185,6 +238,7 @@ public sealed class PastFiguresTests : IAsyncLifetime
         await StoredAsync("2026-11-01 10:00");
 
         Assert.Equal("""{"position":0,"asOf":"2026-10-31","items":[]}""", (await GetAsync($"{Indicators}&asOf=2026-10-31")).ToJsonString());
+        Assert.Equal("""{"position":0,"asOf":"0001-01-01","items":[]}""", (await GetAsync($"{Indicators}&asOf=0001-01-01")).ToJsonString());
         Assert.Empty(await _hub.RowsAsync(Versions));
     }
 
@@ -199,6 +253,20 @@ public sealed class PastFiguresTests : IAsyncLifetime
 
         Assert.Equal(HttpStatusCode.InternalServerError, answer.StatusCode);
         Assert.Contains("cannot be applied", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_a_time_of_the_last_minute_Then_it_says_when_it_can_be_asked_for()
+    {
+        foreach (var (query, seconds) in new[] { ("asOf=2026-11-24T09:29:10Z", 10), ("asOf=2026-11-24T10:30:00%2B01:00", 60), ("asOf=2026-11-01&comparedWith=2026-11-24T09:29:59Z", 59) })
+        {
+            using var answer = await _server.GetAsync($"/api/v1/{Indicators}&{query}");
+
+            Assert.Equal((query, HttpStatusCode.Conflict, TimeSpan.FromSeconds(seconds)), (query, answer.StatusCode, answer.Headers.RetryAfter?.Delta));
+            Assert.Contains($"Ask again in {seconds} s.", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+
+        await GetAsync($"{Indicators}&asOf=2026-11-24T09:29:00Z");
     }
 
     [Fact]
@@ -225,6 +293,8 @@ public sealed class PastFiguresTests : IAsyncLifetime
             Assert.Contains(expected, await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         }
     }
+
+    private static string Indicator(long position) => FiguresVersion.At(position).Of("civil_records.indicator");
 
     // What arrived since the last call was stored at this time, and is in the figures. The store writes UTC, whatever the session's time zone.
     private async Task StoredAsync(string time)

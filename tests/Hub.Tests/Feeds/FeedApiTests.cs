@@ -52,6 +52,8 @@ public sealed class FeedApiTests(FeedApiTests.Server server) : IClassFixture<Fee
     [InlineData("fact=none:1", HttpStatusCode.BadRequest, null)]
     [InlineData("types=%27", HttpStatusCode.BadRequest, null)]
     [InlineData("subjects=%00", HttpStatusCode.BadRequest, null)]
+    [InlineData("types=fr.intercommunalite.civil-records.birth-registerd.v1", HttpStatusCode.BadRequest, "unknown-type")]
+    [InlineData("types=fr.intercommunalite.schools.*,fr.intercommunalite.school.*", HttpStatusCode.BadRequest, "unknown-type")]
     [InlineData("type=fr.intercommunalite.schools.*", HttpStatusCode.BadRequest, null)]
     [InlineData("agreement=none", HttpStatusCode.Forbidden, null)]
     public async Task Given_a_request_that_is_wrong_When_asked_by_pages_or_as_a_stream_Then_a_problem_says_so(string query, HttpStatusCode expected, string? reason)

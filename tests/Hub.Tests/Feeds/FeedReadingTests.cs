@@ -67,6 +67,27 @@ public sealed class FeedReadingTests : IAsyncLifetime
         await RefusedAsync(StatusCode.InvalidArgument, "subjects", new() { Subjects = { "" } });
     }
 
+    [Theory]
+    [InlineData("fr.intercommunalite.schools.pupil-enroled.v1", "near to it are fr.intercommunalite.schools.pupil-enrolled.v1,")]
+    [InlineData("birth-registered", "near to it are fr.intercommunalite.civil-records.birth-registered.v1,")]
+    [InlineData("fr.intercommunalite.civil-records.birth-registered.v2", "near to it are fr.intercommunalite.civil-records.birth-registered.v1,")]
+    [InlineData("fr.intercommunalite.payments.collected*", "near to it are fr.intercommunalite.payments.")]
+    [InlineData("Births", "a type's name")]
+    public async Task Given_a_type_that_there_is_not_When_it_is_asked_for_beside_one_that_there_is_Then_it_is_named_with_those_near_to_it(string type, string near)
+    {
+        var error = await Assert.ThrowsAsync<RpcException>(() => ReadAsync(new() { Filter = new() { Types_ = { Births, type } } }));
+
+        Assert.Equal(StatusCode.InvalidArgument, error.StatusCode);
+        Assert.Contains(near, error.Status.Detail, StringComparison.Ordinal);
+        Assert.Equal(type == "Births" ? null : "unknown-type", error.Trailers.GetValue("reason"));
+        // The same of a stream, and of a durable subscription before it is kept.
+        using var call = _server.Feed.Subscribe(new() { Filter = new() { Types_ = { type } } }, AccessServer.Headers(_administrator));
+        Assert.Equal(error.Status.Detail, (await Assert.ThrowsAsync<RpcException>(() => NextAsync(call))).Status.Detail);
+        var made = await _server.AskAsync(HttpMethod.Post, "/api/v1/subscriptions", _administrator, new { name = "unknown", start = "now", filter = new { types = new[] { type } } });
+        Assert.Equal(System.Net.HttpStatusCode.UnprocessableEntity, made.Status);
+        Assert.Contains(near, made.Body.GetProperty("errors")[0].GetProperty("reason").GetString(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Given_an_agreement_that_withholds_a_field_When_a_fact_of_it_is_asked_for_Then_nothing_can_be_learnt_of_it()
     {
@@ -97,6 +118,15 @@ public sealed class FeedReadingTests : IAsyncLifetime
 
         Assert.Equal(["two"], (await ReadAsync(new() { Since = first.Recorded })).Events.Select(read => read.Id));
         Assert.Equal(["one", "two"], (await ReadAsync(new() { Since = (first.Recorded.ToDateTimeOffset() - TimeSpan.FromHours(2)).ToTimestamp() })).Events.Select(read => read.Id));
+        Assert.Equal(["two"], (await ReadAsync(new() { SinceText = first.Recorded.ToDateTimeOffset().ToString("o", System.Globalization.CultureInfo.InvariantCulture) })).Events.Select(read => read.Id));
+        Assert.Equal(["one", "two"], (await ReadAsync(new() { SinceText = "2026-01-01" })).Events.Select(read => read.Id));
+        // A day begins by the clock of the territory: in Paris, an hour before it does in Greenwich.
+        await RunAsync("UPDATE hub.mt_events SET timestamp = '2026-10-31T22:30:00Z' WHERE seq_id = 1");
+        await RunAsync("UPDATE hub.mt_events SET timestamp = '2026-10-31T23:30:00Z' WHERE seq_id = 2");
+        Assert.Equal(["two"], (await ReadAsync(new() { SinceText = "2026-11-01" })).Events.Select(read => read.Id));
+        Assert.Equal(["one", "two"], (await ReadAsync(new() { SinceText = "2026-10-31" })).Events.Select(read => read.Id));
+        await ErrorAsync(StatusCode.InvalidArgument, "since", new() { SinceText = "yesterday" });
+        await ErrorAsync(StatusCode.InvalidArgument, "since", new() { SinceText = "2026-01-01", Since = first.Recorded });
         await ErrorAsync(StatusCode.InvalidArgument, "since", new() { Since = DateTimeOffset.UtcNow.AddDays(1).ToTimestamp() });
         await ErrorAsync(StatusCode.InvalidArgument, "since", new() { Since = new() { Seconds = long.MaxValue } });
         await ErrorAsync(StatusCode.InvalidArgument, "At most one", new() { Since = first.Recorded, Cursor = first.Cursor });

@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.Feeds;
+using Intercommunalite.Hub.Territory;
 using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
@@ -26,7 +27,7 @@ internal sealed class HeldStream : IAsyncDisposable
     {
         options ??= new FeedOptions();
         var pages = ActivatorUtilities.CreateInstance<FeedPages>(node.Services, options, new Tail(node.Services.GetRequiredService<NpgsqlDataSource>(), options));
-        var feed = new FeedService(ActivatorUtilities.CreateInstance<FeedStreams>(node.Services, options, pages));
+        var feed = new FeedService(ActivatorUtilities.CreateInstance<FeedStreams>(node.Services, options, pages), node.Services.GetRequiredService<TerritoryClock>());
         _stream = feed.Subscribe(new SubscribeRequest { Filter = filter }, new Writer(_given.Writer), new Call(client, role, _end.Token));
         _ = _stream.ContinueWith(ended => _given.Writer.TryComplete(ended.Exception?.InnerException), TaskScheduler.Default);
     }

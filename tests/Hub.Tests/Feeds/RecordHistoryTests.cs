@@ -103,6 +103,7 @@ public sealed class RecordHistoryTests : IAsyncLifetime
         const string Asked = "/api/v1/records?source=urn:insee:commune:35085:test&id=";
         Assert.Equal(["registered", "corrected", "annulled"], (await ItemsAsync($"{Asked}corrected", _administrator)).Select(Id));
         Assert.Equal(["records.read 35085/civil-records/birth/2026/1"], await _hub.RowsAsync("SELECT DISTINCT act || ' ' || subject FROM audit.entry WHERE act = 'records.read'"));
+        Assert.Equal(["urn:insee:commune:35085:test corrected"], await _hub.RowsAsync("SELECT (details::jsonb ->> 'source') || ' ' || (details::jsonb ->> 'id') FROM audit.entry WHERE act = 'records.read'"));
         var token = await _server.LetInAsync("partner", Roles.Partner);
         await _server.ActivateAsync("births", Terms([new(Births)]) with { Title = "births", Partner = new("Partner", ["partner"]), Communes = ["*"] });
         var (withheld, none) = (await _server.AskAsync(HttpMethod.Get, $"{Asked}another", token), await _server.AskAsync(HttpMethod.Get, $"{Asked}none", token));
@@ -117,6 +118,8 @@ public sealed class RecordHistoryTests : IAsyncLifetime
     [InlineData("/api/v1/records/35085/civil-records/%00", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/records/35085/civil-records/birth/2026/1?limit=0", HttpStatusCode.BadRequest)]
     [InlineData("/api/v1/records/35085/civil-records/birth/2026/1?after=x", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/records/35085/civil-records/birth/2026/1?after=%00", HttpStatusCode.BadRequest)]
+    [InlineData("/api/v1/records?source=urn:insee:commune:35085:test&id=corrected&after=%00", HttpStatusCode.BadRequest)]
     public async Task Given_a_request_that_is_wrong_When_made_Then_a_problem_says_so(string path, HttpStatusCode expected) =>
         Assert.Equal(expected, (await _server.AskAsync(HttpMethod.Get, path, _administrator)).Status);
 

@@ -81,6 +81,10 @@ internal static class SignInPages
     public static RazorComponentResult TooOften(HttpContext context, int seconds) => Notice(
         context, "Trop de tentatives", $"Il y a eu trop de tentatives en peu de temps. Réessayez dans {French.Count(seconds, "seconde", "secondes")}.", StatusCodes.Status429TooManyRequests);
 
+    /// <summary>The page that says that there is none at an address.</summary>
+    public static RazorComponentResult NotFound(HttpContext context) => Notice(
+        context, "Page introuvable", "Il n’y a pas de page à cette adresse. Vérifiez-la, ou reprenez depuis la page d’accueil.", StatusCodes.Status404NotFound);
+
     // A form that is not of this hub's own pages, or of a session that ended meanwhile.
     private static async ValueTask<object?> OfThisSiteAsync(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
     {

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Grpc.Core;
@@ -39,7 +38,7 @@ internal sealed class ReplaysApi(
                 record is commune/domain/subject; rate is most events a second, 100 without it. Of these, the subscription gets what it asks for and its agreement allows.
                 """);
         Route(api.MapGet("{id}", (string id, ReplaysApi own, HttpContext context) => own.ShowAsync(id, context)), "Replay", "One of them");
-        Route(api.MapDelete("{id}", (string id, ReplaysApi own, HttpContext context) => own.CancelAsync(id, context)), "CancelReplay", "It gives nothing more");
+        Route(api.MapDelete("{id}", (string id, ReplaysApi own, HttpContext context) => own.CancelAsync(id, context)), "CancelReplay", "It gives nothing more; with a body {\"reason\"}, why, for the audit");
 
         static RouteHandlerBuilder Route(RouteHandlerBuilder route, string name, string summary) => route.RequireAuthorization(Rules.Administer).WithName(name).WithSummary(summary);
     }
@@ -60,8 +59,8 @@ internal sealed class ReplaysApi(
         if (asked is null) return problem!;
         if (await Subscription.FindAsync(database, asked.Subscription.ToString(), context.RequestAborted) is not { } subscription) return SubscriptionsApi.Unknown();
         if (WhatIsWrong(asked) is { } wrong) return wrong;
-        if (!TryTime(asked.From, isEnd: false, out var from)) return Body.Unprocessable("from", "a day YYYY-MM-DD or a time with its offset expected");
-        if (!TryTime(asked.To, isEnd: true, out var to)) return Body.Unprocessable("to", "a day YYYY-MM-DD or a time with its offset expected");
+        if (!TryTime(asked.From, isEnd: false, out var from)) return Body.Unprocessable("from", TerritoryClock.MomentForm);
+        if (!TryTime(asked.To, isEnd: true, out var to)) return Body.Unprocessable("to", TerritoryClock.MomentForm);
         if (from >= to || from > time.GetUtcNow()) return Body.Unprocessable("from", "a time that has passed, and is before to, expected");
         try
         {
@@ -115,6 +114,8 @@ internal sealed class ReplaysApi(
 
     private async Task<IResult> CancelAsync(string id, HttpContext context)
     {
+        var (asked, problem) = context.Request.ContentType is null ? (null, null) : await SubscriptionsApi.ReasonAsync<CancelAsked>(context.Request, asked => asked.Reason);
+        if (problem is not null) return problem;
         if (await Replay.FindAsync(database, id, context.RequestAborted) is not { } replay) return NoReplay();
         await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
         await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
@@ -122,7 +123,7 @@ internal sealed class ReplaysApi(
             await HoldAsync(connection, replay.Subscription, context.RequestAborted);
             if (!await replay.CancelAsync(connection, context.RequestAborted))
                 return TypedResults.Problem(title: "Ended already", detail: $"This replay is {replay.State}.", statusCode: StatusCodes.Status409Conflict);
-            await audit.AppendAsync(connection, new(Caller.Of(context.User).Id, "replays.cancelled", id, Details: new JsonObject { ["subscription"] = replay.Subscription }), context.RequestAborted);
+            await audit.AppendAsync(connection, new(Caller.Of(context.User).Id, "replays.cancelled", id, asked?.Reason, new JsonObject { ["subscription"] = replay.Subscription, ["found"] = replay.Found }), context.RequestAborted);
             await transaction.CommitAsync(context.RequestAborted);
         }
 
@@ -159,9 +160,7 @@ internal sealed class ReplaysApi(
 
     private bool TryTime(string? text, bool isEnd, out DateTimeOffset? time)
     {
-        time = DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day) && day < DateOnly.MaxValue ? clock.StartOf(isEnd ? day.AddDays(1) : day)
-            : text is not null && System.Text.Json.JsonSerializer.SerializeToElement(text).TryGetDateTimeOffset(out var read) ? read
-            : null;
+        time = text is null ? null : clock.Moment(text, isEnd);
         return text is null || time is not null;
     }
 
@@ -174,6 +173,9 @@ internal sealed class ReplaysApi(
 /// <summary>What is to be given again; see <see cref="ReplaysApi"/>.</summary>
 internal sealed record ReplayAsked(
     Slug Subscription, string Reason, string? From = null, string? To = null, IReadOnlyList<string>? Types = null, IReadOnlyList<string>? Communes = null, string? Record = null, int? Rate = null);
+
+/// <summary>Why a replay is cancelled.</summary>
+internal sealed record CancelAsked(string Reason);
 
 /// <summary>A replay as it is shown.</summary>
 /// <param name="Id">Its id, which its deliveries bear.</param>

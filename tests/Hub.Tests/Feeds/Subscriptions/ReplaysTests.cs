@@ -66,7 +66,8 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
 
         // 20 at once at most, the others by the second.
         Assert.True(given <= (clock.Elapsed.TotalSeconds * 20) + 1, $"{given} in {clock.Elapsed}");
-        var cancelled = await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{id}", hub.Administrator);
+        var cancelled = await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{id}", hub.Administrator, new { reason = "trop tôt" });
+        Assert.Equal([$"{_name} trop tôt"], await hub.Store.RowsAsync($"SELECT (details::jsonb ->> 'subscription') || ' ' || why FROM audit.entry WHERE act = 'replays.cancelled' AND subject = '{id}'"));
         Assert.Equal((HttpStatusCode.OK, "cancelled"), (cancelled.Status, cancelled.Body.GetProperty("state").GetString()));
         Assert.InRange(Number(cancelled.Body, "delivered"), 25, 59);
         Assert.Equal(["0"], await hub.Store.RowsAsync($"SELECT count(*) FROM feeds.delivery WHERE replay = '{id}'"));
