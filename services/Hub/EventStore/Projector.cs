@@ -116,7 +116,7 @@ internal sealed partial class Projector : BackgroundService
             // What is in service goes first; a rebuild gets the time between.
             var (moreToRebuild, replaced) = await _rebuilder.TurnAsync(session, look, stopping);
             more |= moreToRebuild;
-            if (replaced is not null) _running.Find(running => running.Projection.Name == replaced)?.Forget();
+            foreach (var running in _running.Where(running => replaced.Contains(running.Projection.Name))) running.Forget();
             if (more) continue;
             if (!appended) await session.WaitAsync(s_idle, stopping);
             await Task.Delay(s_gather, _clock, stopping);
