@@ -54,6 +54,9 @@ internal static class Rebuilds
 {
     private const string IsActive = "state IN ('requested', 'running', 'comparing', 'waiting')";
 
+    /// <summary>SQL that changes when figures in service were replaced.</summary>
+    public const string LastReplaced = "coalesce((SELECT extract(epoch FROM max(changed_at)) * 1000000 FROM replay.rebuild WHERE state = 'completed' AND NOT dry_run), 0)::bigint";
+
     public static Table Schema()
     {
         var table = new Table("replay.rebuild");
