@@ -29,10 +29,12 @@ internal static class FeedReading
         private readonly TimeProvider _time;
         private readonly bool _follow;
 
+        private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss'Z'"];
+
         private readonly Option<string?> _after = new("--after") { Description = "Begin after this cursor.", HelpName = "CURSOR" };
         private readonly Option<DateTimeOffset?> _since = new("--since")
         {
-            Description = "Begin with what the hub stored at this time or later: 2026-11-24, in UTC, or 2026-11-24T09:30:00+01:00.",
+            Description = "Begin with what the hub stored at this time or later, given with its offset: 2026-11-24T09:30:00+01:00.",
             HelpName = "TIME",
             CustomParser = result => Time(result, result.Tokens[0].Value),
         };
@@ -165,8 +167,9 @@ internal static class FeedReading
 
         private static DateTimeOffset? Time(ArgumentResult result, string text)
         {
-            if (DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
-            result.AddError($"'{text}' is not a time such as 2026-11-24T09:30:00+01:00.");
+            // A day alone, or a time without its offset, would be another moment at the hub's than here.
+            if (DateTimeOffset.TryParseExact(text, s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
+            result.AddError($"'{text}' is not a time with its offset such as 2026-11-24T09:30:00+01:00.");
             return null;
         }
 

@@ -64,7 +64,7 @@ public sealed class FeedTests : IDisposable
     [InlineData("", true, null)]
     [InlineData("--from-beginning", false, null)]
     [InlineData("--since 2026-11-24T10:00:00+01:00", false, "2026-11-24T09:00:00Z")]
-    [InlineData("--since 2026-11-24", false, "2026-11-24T00:00:00Z")]
+    [InlineData("--since 2026-11-24T00:00:00Z", false, "2026-11-24T00:00:00Z")]
     public async Task Given_where_to_begin_When_followed_Then_the_hub_is_asked_for_it(string begin, bool fromNow, string? since)
     {
         var feed = new FakeFeed(1);
@@ -77,8 +77,9 @@ public sealed class FeedTests : IDisposable
     }
 
     [Theory]
-    [InlineData("feed tail --after c1 --since 2026-11-24", "Only one of --after, --since and --from-beginning")]
-    [InlineData("feed read --since yesterday", "'yesterday' is not a time")]
+    [InlineData("feed tail --after c1 --since 2026-11-24T00:00:00Z", "Only one of --after, --since and --from-beginning")]
+    [InlineData("feed read --since yesterday", "'yesterday' is not a time with its offset")]
+    [InlineData("feed read --since 2026-11-24", "'2026-11-24' is not a time with its offset")]
     [InlineData("feed read --fact residenceCommune", "'residenceCommune' is not a fact such as")]
     [InlineData("feed", "Required command")]
     public async Task Given_a_command_line_without_sense_Then_it_says_why(string line, string why)
