@@ -44,7 +44,7 @@ internal static class Export
                 Text("--from", "First day, in Paris.", "YYYY-MM-DD"), Text("--to", "Last day.", "YYYY-MM-DD"), Commune(), Text("--type", "Only this type, or those that begin so with '*' behind.", "TYPE")),
         };
 
-        Option<string?> AsOf() => Text("--as-of", "As they were at the end of this day in Paris, or at this time (2026-11-24T09:30:00Z).", "DAY");
+        Option<string?> AsOf() => Text("--as-of", "As they were at the end of this day in the territory, or at this time (2026-11-24T09:30:00Z).", "DAY");
         Option<string?> ComparedWith() => Text("--compared-with", "With --as-of: also as they were on this day or at this time, or 'now', and the difference.", "DAY");
         Option<string?> MinPosition() => Text("--min-position", "Position of the store that the figures must have seen.", "N");
         Command One(string name, string description, Kind kind, params Option[] parameters) => Export.One(common, terminal, time, name, description, kind, parameters);
@@ -65,7 +65,7 @@ internal static class Export
             var query = string.Join('&', parameters.Select(parameter => Query(parsed, parameter)).Prepend(kind.Fixed).Where(part => part.Length > 0));
             var path = $"/api/v1/{kind.Path}{(query.Length > 0 ? "?" : "")}{query}";
             var saved = await new Progress(terminal, time).ShowAsync($"Exporting {name}", report =>
-                SaveAsync(web, parsed.GetRequiredValue(common.Hub), path, kind, parsed.GetValue(file), terminal, report, cancellation));
+                SaveAsync(web, parsed.GetRequiredValue(common.Hub), path, kind, parsed.GetValue(file), terminal, time, report, cancellation));
             if (parsed.GetValue(common.Json)) terminal.WriteJson(saved);
             else Tell(saved, kind, terminal);
             return Interco.Succeeded;
@@ -75,7 +75,7 @@ internal static class Export
 
     // Under another name until it is whole: no program takes a half file for an export, and the one from before stays until then.
     private static async Task<Saved> SaveAsync(
-        Web web, Uri hub, string path, Kind kind, FileInfo? file, Terminal terminal, Action<Advance> report, CancellationToken cancellation)
+        Web web, Uri hub, string path, Kind kind, FileInfo? file, Terminal terminal, TimeProvider time, Action<Advance> report, CancellationToken cancellation)
     {
         var rows = new RowCount(kind.IsCsv);
         void Count(ReadOnlySpan<byte> read, long? length)
@@ -87,7 +87,7 @@ internal static class Export
         if (file is null)
         {
             var text = new TextTarget(terminal.Out);
-            var answer = await web.DownloadAsync(hub, path, (read, length) => { Count(read.Span, length); text.Write(read.Span); return default; }, cancellation);
+            var answer = await DownloadAsync((read, length) => { Count(read.Span, length); text.Write(read.Span); return default; });
             return Of(null, rows, answer);
         }
 
@@ -97,11 +97,11 @@ internal static class Export
             Answer answer;
             await using (var target = File.Create(unfinished))
             {
-                answer = await web.DownloadAsync(hub, path, async (read, length) =>
+                answer = await DownloadAsync(async (read, length) =>
                 {
                     Count(read.Span, length);
                     await target.WriteAsync(read, cancellation);
-                }, cancellation);
+                });
             }
 
             File.Move(unfinished, file.FullName, overwrite: true);
@@ -110,6 +110,23 @@ internal static class Export
         finally
         {
             File.Delete(unfinished);
+        }
+
+        // What the hub has to build first is asked for again, when it says, until it is there or the user ends it.
+        async Task<Answer> DownloadAsync(Func<ReadOnlyMemory<byte>, long?, ValueTask> taken)
+        {
+            while (true)
+            {
+                try
+                {
+                    return await web.DownloadAsync(hub, path, taken, cancellation);
+                }
+                catch (Failure e) when (e.Building is { } building)
+                {
+                    report(new(building.Percent, 100, "the hub builds the figures of then"));
+                    await Task.Delay(building.RetryAfter, time, cancellation);
+                }
+            }
         }
     }
 

@@ -7,4 +7,12 @@ internal sealed class Failure(string message, Exception? cause = null) : Excepti
 {
     /// <summary>How a server said no, if one did.</summary>
     public HttpStatusCode? Status { get; init; }
+
+    /// <summary>How far the hub is with what was asked for, where it said that it is being built; else null.</summary>
+    public Building? Building { get; init; }
 }
+
+/// <summary>What the hub is building for whoever asks.</summary>
+/// <param name="Percent">How much is done.</param>
+/// <param name="RetryAfter">When it wants to be asked again.</param>
+internal sealed record Building(double Percent, TimeSpan RetryAfter);

@@ -10,7 +10,7 @@ internal sealed record Projection(string Name, long Position, long HighWater, lo
 /// <summary>The last rebuild of a projection, as the hub shows it; positions are events of its store gone through.</summary>
 internal sealed record Rebuild(
     string State, long Position, long Target, double Percent, double? EventsPerSecond, double? SecondsLeft, string? Reason, bool DryRun, IReadOnlyList<string>? Communes,
-    DateTimeOffset? AskedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt, long? ComparedAt, long? Differences, string? Error);
+    DateTimeOffset? AskedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt, long? ComparedAt, long? Differences, string? WaitsFor, string? Error);
 
 /// <summary><c>interco projections</c>: lists them, builds one again from all events, gives that up, shows what differed.</summary>
 internal static class Projections
@@ -58,10 +58,20 @@ internal static class Projections
         command.SetAction(async (parsed, cancellation) =>
         {
             using var web = Web.Patient(common.Credentials(parsed), terminal, time);
+            using var once = Web.Impatient(common.Credentials(parsed));
             var hub = parsed.GetRequiredValue(common.Hub);
             var path = Path(parsed.GetRequiredValue(name));
             var asked = new { reason = parsed.GetRequiredValue(reason), dryRun = parsed.GetValue(dryRun), communes = parsed.GetValue(communes) is { Length: > 0 } given ? given : null };
-            await web.PostAsync<object>(hub, $"{path}/rebuild", () => JsonContent.Create(asked), cancellation);
+            try
+            {
+                // Asked once: after an answer that was lost, the hub would refuse the second for the sake of the first.
+                await once.PostAsync<object>(hub, $"{path}/rebuild", () => JsonContent.Create(asked), cancellation);
+            }
+            catch (Failure e) when (e.Status is null or >= System.Net.HttpStatusCode.InternalServerError)
+            {
+                throw new Failure($"{e.Message} The hub may have taken it all the same: 'interco projections list' shows whether a rebuild of {parsed.GetRequiredValue(name)} was asked for.", e);
+            }
+
             var now = parsed.GetValue(noWait)
                 ? await web.GetAsync<Projection>(hub, path, cancellation)
                 : await FollowAsync(web, hub, path, parsed.GetRequiredValue(name), terminal, time, cancellation);
@@ -153,6 +163,7 @@ internal static class Projections
         var text = $"{(rebuild.DryRun ? "dry run" : "rebuild")} {rebuild.State} at {rebuild.Position:N0} of {rebuild.Target:N0} events";
         if (rebuild.EventsPerSecond is > 0 and var rate) text += $", {rate:N0}/s";
         if (rebuild is { SecondsLeft: > 0 and var left, State: "running" }) text += $", {TimeSpan.FromSeconds(Math.Ceiling(left)):g} left";
+        if (rebuild.WaitsFor is { } waits) text += $"; {waits}";
         return rebuild.Differences is { } differences ? $"{text}; {differences:N0} rows differ" : text;
     }
 

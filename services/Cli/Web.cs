@@ -11,12 +11,13 @@ namespace Intercommunalite.Cli;
 /// <summary>
 /// Calls the hub and the connectors. What goes wrong becomes a <see cref="Failure"/> that names the address. With patience,
 /// a server that is away, busy or starting again (no connection, 429, 502, 503, 504) is asked again for a minute or two,
-/// or when it says that it wants to be (Retry-After).
+/// or when it says that it wants to be (Retry-After). Not what it says it is building: whoever asked for that follows it.
 /// </summary>
 internal sealed class Web : IDisposable
 {
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web);
     private static readonly TimeSpan s_longestCall = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_betweenLooks = TimeSpan.FromSeconds(5);
 
     private readonly HttpClient _http = new(new SocketsHttpHandler { ConnectTimeout = TimeSpan.FromSeconds(10) })
     {
@@ -42,7 +43,8 @@ internal sealed class Web : IDisposable
             MaxDelay = TimeSpan.FromSeconds(20),
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
-            ShouldHandle = new PredicateBuilder<HttpResponseMessage>().Handle<HttpRequestException>().HandleResult(IsAway),
+            ShouldHandle = async asked => asked.Outcome.Exception is HttpRequestException
+                || (asked.Outcome.Result is { } response && IsAway(response) && await BuildingAsync(response, time, asked.Context.CancellationToken) is null),
             DelayGenerator = asked => ValueTask.FromResult(RetryAfter(asked.Outcome.Result, time)),
             OnRetry = retry =>
             {
@@ -182,7 +184,7 @@ internal sealed class Web : IDisposable
         }
 
         if (response.IsSuccessStatusCode) return response;
-        using (response) throw new Failure(await Problem.ReadAsync(response, cancellation)) { Status = response.StatusCode };
+        using (response) throw new Failure(await Problem.ReadAsync(response, cancellation)) { Status = response.StatusCode, Building = await BuildingAsync(response, TimeProvider.System, cancellation) };
     }
 
     private static async Task<T> WithinAsync<T>(TimeSpan longest, Func<CancellationToken, Task<T>> call, CancellationToken cancellation)
@@ -201,6 +203,22 @@ internal sealed class Web : IDisposable
 
     private static bool IsAway(HttpResponseMessage response) => response.StatusCode is HttpStatusCode.TooManyRequests
         or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;
+
+    // Its problem says how many percent are done.
+    private static async Task<Building?> BuildingAsync(HttpResponseMessage response, TimeProvider time, CancellationToken cancellation)
+    {
+        if (response.StatusCode != HttpStatusCode.ServiceUnavailable || response.Content.Headers.ContentType?.MediaType != "application/problem+json") return null;
+        try
+        {
+            await response.Content.LoadIntoBufferAsync(cancellation);
+            using var problem = JsonDocument.Parse(await response.Content.ReadAsByteArrayAsync(cancellation));
+            return problem.RootElement.TryGetProperty("percent", out var percent) ? new(percent.GetDouble(), RetryAfter(response, time) ?? s_betweenLooks) : null;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or HttpRequestException or IOException)
+        {
+            return null;
+        }
+    }
 
     private static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time) => response?.Headers.RetryAfter switch
     {

@@ -79,9 +79,9 @@ internal static class Rebuilding
             var projection = await ProjectionAsync(http, cancellation);
             lags.Add((double)projection["lagSeconds"]!);
             rebuild = projection["rebuild"]!;
-            if (built == TimeSpan.Zero && (string)rebuild["state"]! is "comparing" or "completed") built = Stopwatch.GetElapsedTime(began);
+            if (built == TimeSpan.Zero && (string)rebuild["state"]! is "comparing" or "waiting" or "completed") built = Stopwatch.GetElapsedTime(began);
         }
-        while ((string)rebuild["state"]! is "requested" or "running" or "comparing");
+        while ((string)rebuild["state"]! is "requested" or "running" or "comparing" or "waiting");
 
         var (seconds, used, others) = (Stopwatch.GetElapsedTime(began), processes.Read(), Processes.MachineCpuSeconds() - machine);
         await stop.CancelAsync();

@@ -69,6 +69,43 @@ public sealed class ExportTests : IDisposable
     }
 
     [Fact]
+    public async Task Given_figures_that_the_hub_builds_first_When_exported_Then_it_is_followed_as_long_as_it_takes_and_said_how_far_it_is()
+    {
+        var (asked, time) = (0, new SwiftTime());
+        await using var hub = await FakeServer.StartAsync(app => app.MapGet("/api/v1/schools/rolls", async context =>
+        {
+            if (++asked > 60)
+            {
+                await AnswerAsync(context, Csv);
+                return;
+            }
+
+            context.Response.Headers.RetryAfter = "5";
+            await Results.Problem(title: "Being built", statusCode: 503, extensions: new Dictionary<string, object?> { ["percent"] = asked }).ExecuteAsync(context);
+        }));
+
+        var run = await Command.RunAsync(time, "export", "rolls", "--as-of", "2026-06-30", "--hub", hub.Address);
+
+        Assert.Equal((0, Csv), (run.ExitCode, run.Out));
+        Assert.Equal((60, TimeSpan.FromSeconds(5)), (time.Waits.Count(wait => wait == TimeSpan.FromSeconds(5)), time.Waits.Max()));
+        Assert.Contains("Exporting rolls: the hub builds the figures of then (41 %)", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_figures_that_the_hub_builds_first_When_interrupted_Then_it_ends()
+    {
+        using var interrupt = new CancellationTokenSource();
+        await using var hub = await FakeServer.StartAsync(app => app.MapGet("/api/v1/schools/rolls", async context =>
+        {
+            context.Response.Headers.RetryAfter = "5";
+            await Results.Problem(title: "Being built", statusCode: 503, extensions: new Dictionary<string, object?> { ["percent"] = 7 }).ExecuteAsync(context);
+            await interrupt.CancelAsync();
+        }));
+
+        Assert.Equal(130, (await Command.RunAsync(TimeProvider.System, interrupt.Token, "export", "rolls", "--as-of", "2026-06-30", "--hub", hub.Address)).ExitCode);
+    }
+
+    [Fact]
     public async Task Given_json_When_exported_Then_the_summary_is_one_document()
     {
         await using var hub = await HubAsync();

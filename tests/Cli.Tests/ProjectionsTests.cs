@@ -176,6 +176,18 @@ public class ProjectionsTests
     }
 
     [Fact]
+    public async Task Given_an_answer_that_is_lost_When_a_rebuild_is_asked_for_Then_it_is_asked_once_and_said_that_it_may_have_been_taken()
+    {
+        await using var hub = await FakeServer.StartAsync(app => app.MapPost("/api/v1/admin/projections/civil-records/rebuild", (HttpContext context) => context.Abort()));
+
+        var run = await Command.RunAsync(new SwiftTime(), "projections", "rebuild", "civil-records", "--reason", "a fault", "--hub", hub.Address);
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Single(hub.Requests);
+        Assert.Contains("'interco projections list' shows whether a rebuild of civil-records was asked for", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Given_an_unknown_projection_When_a_rebuild_is_asked_for_Then_the_hub_is_quoted()
     {
         await using var hub = await HubAsync(Projection("running", 10));

@@ -172,10 +172,10 @@ public sealed class HubStore : IAsyncLifetime
     /// <summary>How a node connects, by whose name it is seen in the database.</summary>
     internal string NodeConnectionString(string name) => new NpgsqlConnectionStringBuilder(ConnectionString) { ApplicationName = name, Pooling = false }.ConnectionString;
 
-    /// <summary>A projection is built anew from all events, and put into service.</summary>
-    public async Task RebuildAsync(string projection)
+    /// <summary>A projection is built anew from all events, and put into service; of communes alone, or of all.</summary>
+    public async Task RebuildAsync(string projection, IReadOnlyList<string>? communes = null)
     {
-        Assert.True(await Rebuilds.AskAsync(Database, projection, new("test", "a test"), CancellationToken.None));
+        Assert.True(await Rebuilds.AskAsync(Database, projection, new("test", "a test", Communes: communes), CancellationToken.None));
         var rebuilder = new Rebuilder([.. Projections], ConnectionString, Services.GetRequiredService<AuditLog>(), TimeProvider.System, NullLogger<Rebuilder>.Instance);
         await using var session = await Database.OpenConnectionAsync();
         await ProjectAsync();

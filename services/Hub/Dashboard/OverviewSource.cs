@@ -116,8 +116,8 @@ internal sealed partial class OverviewSource(
         // Lag in time, not in events: how long ago the store was where the figures are.
         if (overview.Position >= _mark.Position) _mark = (overview.HighWater, now);
         var freshness = overview.Position < overview.HighWater && now - _mark.At > s_toleratedDelay ? Freshness.Late : Freshness.Live;
-        var same = before.Overview is { } old
-            && (old.Position, old.Months[^1].Month, old.Total) == (overview.Position, overview.Months[^1].Month, overview.Total);
+        // A rebuild may move figures from one commune to another, and neither the position nor the total.
+        var same = before.Overview is { } old && old.Position == overview.Position && old.Months.SequenceEqual(overview.Months) && old.Communes.SequenceEqual(overview.Communes);
         Publish(new Shown(overview, same ? before.At : now, freshness, anySimulated));
     }
 

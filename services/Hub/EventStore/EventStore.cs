@@ -61,6 +61,7 @@ internal static class EventStore
         options.Events.MetadataConfig.HeadersEnabled = true;
         options.Storage.ExtendedSchemaObjects.Add(Rebuilds.Schema());
         options.Storage.ExtendedSchemaObjects.Add(Pauses.Schema());
+        options.Storage.ExtendedSchemaObjects.Add(Builds.Schema());
         options.Storage.ExtendedSchemaObjects.Add(PastVersions.Schema());
         foreach (var type in Catalogue.All) options.Events.MapEventType(type.Record, type.Name);
     }

@@ -25,6 +25,7 @@ internal sealed partial class PastVersions(
     private static readonly TimeSpan s_kept = TimeSpan.FromHours(1);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_betweenLooks = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_betweenTurns = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_afterFailure = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_betweenTidying = TimeSpan.FromMinutes(1);
 
@@ -159,8 +160,13 @@ internal sealed partial class PastVersions(
             await session.OpenAsync(stopping);
             await using (var turn = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session))
             {
-                // Another node is at it, and takes what is wanted there too.
-                if (!(bool)(await turn.ExecuteScalarAsync(stopping))!) return;
+                if (!(bool)(await turn.ExecuteScalarAsync(stopping))!)
+                {
+                    // Another node is at it, and takes what is wanted there too. Whoever waits here asks often: a turn is asked for now and then.
+                    await session.CloseAsync();
+                    await Task.Delay(s_betweenTurns, clock, stopping);
+                    return;
+                }
             }
 
             await ExecuteAsync(session, $"SET synchronous_commit = off; {Projector.ByKey}", stopping);
@@ -170,6 +176,9 @@ internal sealed partial class PastVersions(
                 await BuildAsync(session, projection, position, stopping);
                 await TidyAsync(session, stopping);
             }
+
+            // At once, not when the server has seen that the session is closed.
+            await ExecuteAsync(session, $"SELECT pg_advisory_unlock({LockKey})", stopping);
         }
         catch (Exception e) when (e is not OperationCanceledException || !stopping.IsCancellationRequested)
         {

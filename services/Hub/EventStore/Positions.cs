@@ -50,7 +50,7 @@ internal sealed partial class Positions : BackgroundService
     /// <summary>Done once the positions were looked up a first time.</summary>
     public Task Known => _known.Task;
 
-    /// <summary>Done when any position has changed.</summary>
+    /// <summary>Done when any position has changed, or figures were replaced by those of a rebuild, which may leave the position as it is.</summary>
     public Task Moved => Volatile.Read(ref _moved).Task;
 
     /// <summary>Name of a projection's row in Marten's table of positions.</summary>
@@ -132,7 +132,7 @@ internal sealed partial class Positions : BackgroundService
     private async Task LookAsync(CancellationToken cancellation)
     {
         var found = new Dictionary<string, long>();
-        await using var command = _database.CreateCommand($"SELECT name, last_seq_id FROM hub.mt_event_progression WHERE name LIKE '%:All' UNION ALL SELECT '{EndName}', {End}");
+        await using var command = _database.CreateCommand($"SELECT name, last_seq_id FROM hub.mt_event_progression WHERE name LIKE '%:All' UNION ALL SELECT '{EndName}', {End} UNION ALL SELECT 'replaced', {Rebuilds.LastReplaced}");
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         while (await reader.ReadAsync(cancellation)) found[reader.GetString(0)] = reader.GetInt64(1);
         var before = _byName;

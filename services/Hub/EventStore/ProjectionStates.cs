@@ -97,7 +97,10 @@ internal sealed partial class ProjectionStates : BackgroundService, IHealthCheck
         if (!_schema.Applied.IsCompletedSuccessfully) return HealthCheckResult.Healthy();
         try
         {
-            return Health(await AllAsync(cancellationToken), _options.MaxProjectionLag);
+            var health = Health(await AllAsync(cancellationToken), _options.MaxProjectionLag);
+            return health.Status == HealthStatus.Healthy && await Builds.IsNewerAtWorkAsync(_database, cancellationToken)
+                ? HealthCheckResult.Healthy("this node leaves the projections to a newer build of the hub that is at work")
+                : health;
         }
         catch (NpgsqlException)
         {

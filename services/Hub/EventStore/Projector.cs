@@ -8,7 +8,8 @@ namespace Intercommunalite.Hub.EventStore;
 /// through that one session, so that a node which loses it can write nothing more. A node that is frozen keeps its session: when
 /// it gives no sign of life for a while, another node ends the session and takes over.
 /// A projection that fails is paused at the event that it fails on; its error is kept for the administrator, and it is tried
-/// again after a while. The other projections go on. Rebuilds are made in between, see <see cref="Rebuilder"/>.
+/// again after a while. The other projections go on. Rebuilds are made in between, see <see cref="Rebuilder"/>. A node of an older build
+/// of the hub leaves all that to one of a newer build that is at work, see <see cref="Builds"/>.
 /// </summary>
 internal sealed partial class Projector : BackgroundService
 {
@@ -34,6 +35,7 @@ internal sealed partial class Projector : BackgroundService
     private readonly string _session;
     private readonly TimeProvider _clock;
     private readonly ILogger<Projector> _logger;
+    private bool _leaves;
 
     public Projector(
         IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, AuditLog audit, IConfiguration configuration, TimeProvider clock, ILogger<Projector> logger)
@@ -57,8 +59,10 @@ internal sealed partial class Projector : BackgroundService
                     await using var session = new NpgsqlConnection(_session);
                     await session.OpenAsync(stoppingToken);
                     while (!await TryLeadAsync(session, stoppingToken)) await Task.Delay(s_idle, _clock, stoppingToken);
+                    _leaves = false;
                     LogLeading();
                     await ProjectAsync(session, stoppingToken);
+                    await _rebuilder.ForgetAsync();
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
@@ -75,8 +79,15 @@ internal sealed partial class Projector : BackgroundService
         }
     }
 
-    private static async Task<bool> TryLeadAsync(NpgsqlConnection session, CancellationToken cancellation)
+    private async Task<bool> TryLeadAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
+        if (!await Builds.IsNewestAsync(session, cancellation))
+        {
+            if (!_leaves) LogLeaves();
+            _leaves = true;
+            return false;
+        }
+
         await using var attempt = new NpgsqlCommand($"SELECT pg_try_advisory_lock({LockKey})", session);
         if ((bool)(await attempt.ExecuteScalarAsync(cancellation))!) return true;
         // A session that works on a long statement, or began one a moment ago, is no frozen node's.
@@ -107,6 +118,8 @@ internal sealed partial class Projector : BackgroundService
             if (look)
             {
                 signed = _clock.GetUtcNow();
+                // The session ends here, and with it the lock that the newer one waits for.
+                if (!await Builds.IsNewestAsync(session, stopping)) return;
                 await ExecuteAsync(session, Append.FreeFromFrozenNodes, stopping);
             }
 
@@ -116,7 +129,7 @@ internal sealed partial class Projector : BackgroundService
             // What is in service goes first; a rebuild gets the time between.
             var (moreToRebuild, replaced) = await _rebuilder.TurnAsync(session, look, stopping);
             more |= moreToRebuild;
-            if (replaced is not null) _running.Find(running => running.Projection.Name == replaced)?.Forget();
+            foreach (var running in _running.Where(running => replaced.Contains(running.Projection.Name))) running.Forget();
             if (more) continue;
             if (!appended) await session.WaitAsync(s_idle, stopping);
             await Task.Delay(s_gather, _clock, stopping);
@@ -164,6 +177,9 @@ internal sealed partial class Projector : BackgroundService
 
     [LoggerMessage(Level = LogLevel.Information, Message = "This node runs the projections.")]
     private partial void LogLeading();
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "This node leaves the projections to a newer build of the hub that is at work.")]
+    private partial void LogLeaves();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "This node does not run the projections for now: {Reason}")]
     private partial void LogLost(string reason);

@@ -6,8 +6,8 @@ namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
 /// Builds a projection anew beside the version in service: on the node that projects and through its session, in turns with the
-/// projections in service, which never wait for long. What it has done is in the database, so another node, or this one after a
-/// start, goes on where it was. Once the new version is where the one in service is, both are compared, and it takes its place in
+/// projections in service, which never wait for long; one after the other, except that one which waits does not keep the next. What it
+/// has done is in the database, so another node, or this one after a start, goes on where it was. Once the new version is where the one in service is, both are compared, and it takes its place in
 /// one transaction: whoever reads sees the one or the other, whole.
 /// </summary>
 /// <param name="projections">All there are.</param>
@@ -25,114 +25,125 @@ internal sealed partial class Rebuilder(
     private const string LockTimeout = "100ms";
     private static readonly TimeSpan s_turn = TimeSpan.FromMilliseconds(150);
     private static readonly TimeSpan s_betweenReports = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_longestRetry = TimeSpan.FromSeconds(30);
 
     /// <summary>Names this build of the hub: what one began, another does not go on with, since it may count otherwise.</summary>
     public static string Build { get; } = typeof(Rebuilder).Module.ModuleVersionId.ToString();
 
-    private CurrentRebuild? _current;
-    private Comparison? _comparison;
-    private readonly int _pageSize = pageSize;
-    private int _size = pageSize;
-    private bool _applying;
-    private TimeSpan _wait;
-    private DateTimeOffset _notBefore;
-    private (long Timestamp, long Position) _since;
-    private long _reported;
+    // Of those that are under way, by projection.
+    private readonly Dictionary<string, UnderWay> _underWay = [];
 
-    /// <summary>Nothing that was known of a rebuild holds any longer: the session was lost, or another node has run it.</summary>
+    /// <summary>Nothing that was known of rebuilds holds any longer: the session was lost, or another node has run them.</summary>
     public async Task ForgetAsync()
     {
-        if (_comparison is not null) await _comparison.DisposeAsync();
-        (_comparison, _current, _size, _wait, _notBefore, _since) = (null, null, _pageSize, s_retry, DateTimeOffset.MinValue, default);
+        foreach (var projection in _underWay.Keys.ToList()) await ForgetAsync(projection);
     }
 
-    /// <summary>Does some of the rebuild that is asked for, if there is one, for a part of a second.</summary>
+    /// <summary>Does some of the rebuilds that are asked for, if there are any, for a part of a second.</summary>
     /// <param name="session">The session that projects.</param>
-    /// <param name="look">Whether to look for a new one, too.</param>
+    /// <param name="look">Whether to look for a new one, and for one that has waited long enough, too.</param>
     /// <param name="stopping">Gives up.</param>
-    /// <returns>Whether there is more to do at once, and the projection whose figures are other ones now.</returns>
-    public async Task<(bool More, string? Replaced)> TurnAsync(NpgsqlConnection session, bool look, CancellationToken stopping)
+    /// <returns>Whether there is more to do at once, and the projections whose figures are other ones now.</returns>
+    public async Task<(bool More, IReadOnlyList<string> Replaced)> TurnAsync(NpgsqlConnection session, bool look, CancellationToken stopping)
     {
-        if (!look && _current is null) return (false, null);
-        var current = await Rebuilds.CurrentAsync(session, stopping);
-        if (current is null || current.Projection != _current?.Projection || current.AskedAt != _current.AskedAt) await ForgetAsync();
-        _current = current;
-        if (look || current is null) await DropLeftoversAsync(session, stopping);
-        if (current is null || clock.GetUtcNow() < _notBefore) return (false, null);
+        if (!look && _underWay.Count == 0) return (false, []);
+        var due = await Rebuilds.DueAsync(session, stopping);
+        foreach (var (name, known) in _underWay.ToList())
+        {
+            if (!due.Any(one => one.Projection == name && one.AskedAt == known.AskedAt)) await ForgetAsync(name);
+        }
+
+        if (look || due.Count == 0) await DropLeftoversAsync(session, stopping);
+        var (more, replaced) = (false, new List<string>());
+        foreach (var current in due)
+        {
+            var (again, isReplaced) = await TurnAsync(session, current, stopping);
+            more |= again;
+            if (isReplaced) replaced.Add(current.Projection);
+        }
+
+        return (more, replaced);
+    }
+
+    private async Task<(bool More, bool IsReplaced)> TurnAsync(NpgsqlConnection session, CurrentRebuild current, CancellationToken stopping)
+    {
         if (projections.FirstOrDefault(one => one.Name == current.Projection) is not { } projection)
         {
             await Rebuilds.FailAsync(session, current, $"There is no projection {current.Projection}.", stopping);
-            return (true, null);
+            return (true, false);
         }
 
+        if (!_underWay.TryGetValue(current.Projection, out var known)) _underWay[current.Projection] = known = new(current.AskedAt, pageSize);
         try
         {
-            _applying = false;
-            return await StepAsync(session, projection, current, stopping);
+            known.IsApplying = false;
+            return await StepAsync(session, projection, current, known, stopping);
         }
         catch (NpgsqlException e) when (e.IsTransient && !stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
         {
             // Somebody reads for long, a backup perhaps; or the database has no room for another connection now.
-            LogWaiting(current.Projection, e.Message);
-            _notBefore = clock.GetUtcNow() + _wait;
-            _wait = _wait * 2 < s_longestRetry ? _wait * 2 : s_longestRetry;
-            return (false, null);
+            if (current.Tries == 0) LogWaiting(current.Projection, e.Message);
+            await Rebuilds.WaitAsync(session, current, e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected ? "readers of the figures" : "the database", stopping);
+            return (false, false);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested && session.FullState == System.Data.ConnectionState.Open)
         {
             // With ever smaller pages, it is known in the end which event cannot be applied.
-            if (_size > 1 && _applying)
+            if (known is { Size: > 1, IsApplying: true })
             {
-                _size = Math.Max(1, _size / 8);
-                return (true, null);
+                known.Size = Math.Max(1, known.Size / 8);
+                return (true, false);
             }
 
-            var reason = $"{e.Message} ({e.GetType().Name})";
+            var reason = e is Dependants ? e.Message : $"{e.Message} ({e.GetType().Name})";
             LogFailed(current.Projection, reason);
-            await ForgetAsync();
+            await ForgetAsync(current.Projection);
             await Rebuilds.FailAsync(session, current, reason, stopping);
-            return (true, null);
+            return (true, false);
         }
     }
 
-    private async Task<(bool More, string? Replaced)> StepAsync(NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, CancellationToken stopping)
+    private async Task ForgetAsync(string projection)
+    {
+        if (_underWay.Remove(projection, out var known) && known.Comparison is { } comparison) await comparison.DisposeAsync();
+    }
+
+    private async Task<(bool More, bool IsReplaced)> StepAsync(
+        NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, UnderWay known, CancellationToken stopping)
     {
         if (rebuild.State == "requested" || rebuild.Build != Build || rebuild.Position is not { } position)
         {
             await BeginAsync(session, projection, rebuild, stopping);
-            return (true, null);
+            return (true, false);
         }
 
         // Beyond an event that the one in service stands still at, once both were compared there.
         var target = rebuild is { ComparedAt: not null, IsPaused: true, Request.Communes: null } ? rebuild.End : rebuild.InService;
-        position = await AdvanceAsync(session, projection, rebuild, position, target, stopping);
-        if (position < target) return (true, null);
+        position = await AdvanceAsync(session, projection, rebuild, known, position, target, stopping);
+        if (position < target) return (true, false);
         if (rebuild.ComparedAt is null)
         {
-            if (_comparison is null)
+            if (known.Comparison is null)
             {
-                _comparison = await Comparison.BeginAsync(connectionString, projection, rebuild.Request.Communes, stopping);
-                if (_comparison is null) return (true, null);
+                known.Comparison = await Comparison.BeginAsync(connectionString, projection, rebuild.Request.Communes, stopping);
+                if (known.Comparison is null) return (true, false);
                 await Rebuilds.CompareAsync(session, rebuild, stopping);
             }
 
-            if (!_comparison.Result.IsCompleted) return (false, null);
-            await using var done = _comparison;
-            _comparison = null;
+            if (!known.Comparison.Result.IsCompleted) return (false, false);
+            await using var done = known.Comparison;
+            known.Comparison = null;
             await Rebuilds.ComparedAsync(session, rebuild, await done.Result, stopping);
-            return (true, null);
+            return (true, false);
         }
 
-        return rebuild.Request.DryRun ? (await Rebuilds.CompleteAsync(session, rebuild with { Position = position }, stopping), null)
-            : (true, await ReplaceAsync(session, projection, rebuild with { Position = position }, stopping) ? projection.Name : null);
+        return rebuild.Request.DryRun ? (await Rebuilds.CompleteAsync(session, rebuild with { Position = position }, stopping), false)
+            : (true, await ReplaceAsync(session, projection, rebuild with { Position = position }, stopping));
     }
 
     private async Task BeginAsync(NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, CancellationToken stopping)
     {
-        await ForgetAsync();
-        _current = rebuild;
+        await ForgetAsync(rebuild.Projection);
+        if (rebuild.Request is { Communes: null, DryRun: false }) await CheckDependantsAsync(session, projection, stopping);
         // Without statistics, reading the events back after a bulk load is several times slower.
         await ExecuteAsync(session, "ANALYZE hub.mt_events", stopping);
         await using var transaction = await session.BeginTransactionAsync(stopping);
@@ -144,27 +155,27 @@ internal sealed partial class Rebuilder(
     }
 
     private async Task<long> AdvanceAsync(
-        NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, long position, long target, CancellationToken stopping)
+        NpgsqlConnection session, ConsolidatedProjection projection, CurrentRebuild rebuild, UnderWay known, long position, long target, CancellationToken stopping)
     {
         if (position >= target) return position;
         var begin = clock.GetTimestamp();
-        if (_since == default) _since = (begin, position);
+        if (known.Since == default) known.Since = (begin, position);
         do
         {
             // By positions, so that no page takes long however few of the events are this projection's.
-            var through = Math.Min(target, position + _size);
-            _applying = true;
-            await projection.AdvanceAsync(session, new(FiguresVersion.Next, through, rebuild.Request.Communes), _size, stopping);
-            _applying = false;
+            var through = Math.Min(target, position + known.Size);
+            known.IsApplying = true;
+            await projection.AdvanceAsync(session, new(FiguresVersion.Next, through, rebuild.Request.Communes), known.Size, stopping);
+            known.IsApplying = false;
             position = through;
-            _size = Math.Min(_size * 2, _pageSize);
+            known.Size = Math.Min(known.Size * 2, pageSize);
         }
         while (position < target && clock.GetElapsedTime(begin) < s_turn);
 
-        if (position >= target || clock.GetElapsedTime(_reported) >= s_betweenReports)
+        if (position >= target || clock.GetElapsedTime(known.Reported) >= s_betweenReports)
         {
-            _reported = clock.GetTimestamp();
-            await Rebuilds.ReportAsync(session, rebuild, (position - _since.Position) / clock.GetElapsedTime(_since.Timestamp).TotalSeconds, target, stopping);
+            known.Reported = clock.GetTimestamp();
+            await Rebuilds.ReportAsync(session, rebuild, (position - known.Since.Position) / clock.GetElapsedTime(known.Since.Timestamp).TotalSeconds, target, stopping);
         }
 
         return position;
@@ -197,13 +208,18 @@ internal sealed partial class Rebuilder(
     private static async Task ReplaceTablesAsync(NpgsqlConnection session, ConsolidatedProjection projection, long position, CancellationToken stopping)
     {
         await ExecuteAsync(session, $"LOCK TABLE {string.Join(", ", projection.Tables.Select(table => table.Name))} IN ACCESS EXCLUSIVE MODE", stopping);
+        await CheckDependantsAsync(session, projection, stopping);
         foreach (var table in projection.Tables)
         {
-            // Whoever was given a right to read the table keeps it.
+            // Whoever was given a right to the table, or to columns of it, keeps it.
             var grants = new List<string>();
             await using (var rights = new NpgsqlCommand($"""
-                SELECT format('GRANT %s ON {table.Name} TO %s', privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
-                FROM pg_class, aclexplode(relacl) WHERE oid = '{table.Name}'::regclass AND grantee <> relowner
+                SELECT format('GRANT %s ON {table.Name} TO %s%s', what, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END)
+                FROM pg_class, LATERAL (
+                    SELECT privilege_type AS what, grantee, is_grantable FROM aclexplode(relacl)
+                    UNION ALL
+                    SELECT format('%s (%I)', privilege_type, attname), grantee, is_grantable FROM pg_attribute, aclexplode(attacl) WHERE attrelid = pg_class.oid AND NOT attisdropped) AS given
+                WHERE oid = '{table.Name}'::regclass AND grantee <> relowner
                 """, session))
             {
                 await using var reader = await rights.ExecuteReaderAsync(stopping);
@@ -226,6 +242,20 @@ internal sealed partial class Rebuilder(
         move.Parameters.Add(new() { Value = position });
         if (await move.ExecuteNonQueryAsync(stopping) != 1) throw new InvalidOperationException($"{projection.Name} was moved by another node.");
         await Pauses.EndAsync(session, projection.Name, stopping);
+    }
+
+    // What somebody else made on the tables in service, views and triggers for instance, would keep them from being replaced, or go with them.
+    private static async Task CheckDependantsAsync(NpgsqlConnection session, ConsolidatedProjection projection, CancellationToken stopping)
+    {
+        await using var command = new NpgsqlCommand("""
+            SELECT string_agg(DISTINCT pg_describe_object(classid, objid, 0), ', ') FROM pg_depend
+            WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY($1::regclass[]::oid[])
+                AND classid <> ALL ('{pg_type, pg_attrdef, pg_statistic_ext}'::regclass[]::oid[])
+                AND NOT (classid = 'pg_class'::regclass AND objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = refobjid UNION ALL SELECT reltoastrelid FROM pg_class WHERE oid = refobjid))
+                AND NOT (classid = 'pg_constraint'::regclass AND objid IN (SELECT oid FROM pg_constraint WHERE conrelid = refobjid))
+            """, session);
+        command.Parameters.Add(new() { Value = projection.Tables.Select(table => table.Name).ToArray() });
+        if (await command.ExecuteScalarAsync(stopping) is string found) throw new Dependants(found);
     }
 
     private static async Task ReplaceRowsAsync(NpgsqlConnection session, ConsolidatedProjection projection, IReadOnlyList<string> communes, CancellationToken stopping)
@@ -262,7 +292,7 @@ internal sealed partial class Rebuilder(
         var left = new List<string>();
         await using (var command = new NpgsqlCommand("""
             SELECT name FROM hub.mt_event_progression p WHERE name LIKE '%:next'
-                AND NOT EXISTS (SELECT FROM replay.rebuild r WHERE r.projection || ':next' = p.name AND r.state IN ('running', 'comparing'))
+                AND NOT EXISTS (SELECT FROM replay.rebuild r WHERE r.projection || ':next' = p.name AND r.state IN ('running', 'comparing', 'waiting'))
             """, session))
         {
             await using var reader = await command.ExecuteReaderAsync(stopping);
@@ -294,7 +324,7 @@ internal sealed partial class Rebuilder(
 
     private static async Task ExecuteAsync(NpgsqlConnection session, string sql, CancellationToken cancellation)
     {
-        await using var command = new NpgsqlCommand(sql, session);
+        await using var command = new NpgsqlCommand(sql, session) { CommandTimeout = 0 };
         await command.ExecuteNonQueryAsync(cancellation);
     }
 
@@ -309,4 +339,28 @@ internal sealed partial class Rebuilder(
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The rebuild of projection {Projection} failed, what is in service stays: {Reason}")]
     private partial void LogFailed(string projection, string reason);
+
+    /// <summary>What this node knows of a rebuild while it is at it.</summary>
+    private sealed class UnderWay(DateTime askedAt, int size)
+    {
+        public DateTime AskedAt => askedAt;
+
+        /// <summary>Positions in a page, at most.</summary>
+        public int Size { get; set; } = size;
+
+        /// <summary>Whether it is at events: what goes wrong is then told by smaller pages.</summary>
+        public bool IsApplying { get; set; }
+
+        public Comparison? Comparison { get; set; }
+
+        /// <summary>Since when it is at it, and from where.</summary>
+        public (long Timestamp, long Position) Since { get; set; }
+
+        /// <summary>When it was last told how far it is.</summary>
+        public long Reported { get; set; }
+    }
+
+    /// <summary>Other objects of the database need the tables in service.</summary>
+    private sealed class Dependants(string found) : Exception(
+        $"On the tables in service there is something that would be lost with them: {found}. Drop it, rebuild, and make it again; what goes by dryRun or by communes leaves the tables.");
 }

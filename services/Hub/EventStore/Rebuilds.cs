@@ -13,7 +13,7 @@ namespace Intercommunalite.Hub.EventStore;
 internal sealed record RebuildRequest(string AskedBy, string Reason, bool DryRun = false, IReadOnlyList<string>? Communes = null);
 
 /// <summary>The last rebuild of a projection: asked of any node, done by the one that projects.</summary>
-/// <param name="State"><c>requested</c>, <c>running</c>, <c>comparing</c>, <c>completed</c>, <c>cancelled</c> or <c>failed</c>.</param>
+/// <param name="State"><c>requested</c>, <c>running</c>, <c>comparing</c>, <c>waiting</c>, <c>completed</c>, <c>cancelled</c> or <c>failed</c>.</param>
 /// <param name="Request">What was asked for.</param>
 /// <param name="AskedAt">When.</param>
 /// <param name="StartedAt">When the version that is built now was begun.</param>
@@ -24,12 +24,13 @@ internal sealed record RebuildRequest(string AskedBy, string Reason, bool DryRun
 /// <param name="Error">Why it failed.</param>
 /// <param name="ComparedAt">Position at which both versions were compared; null when they were not.</param>
 /// <param name="Differences">Rows that differed.</param>
+/// <param name="WaitsFor">What it waits for, and how often it has tried; null while it does not wait.</param>
 internal sealed record Rebuild(
     string State, RebuildRequest Request, DateTimeOffset AskedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt, long Position, long Target, double Rate, string? Error,
-    long? ComparedAt, long Differences)
+    long? ComparedAt, long Differences, string? WaitsFor)
 {
     /// <summary>Whether it was asked for and has not ended.</summary>
-    public bool IsActive => State is "requested" or "running" or "comparing";
+    public bool IsActive => State is "requested" or "running" or "comparing" or "waiting";
 }
 
 /// <summary>The rebuild that the projecting node is to go on with, and where it is.</summary>
@@ -44,13 +45,17 @@ internal sealed record Rebuild(
 /// <param name="InService">Position of the version in service.</param>
 /// <param name="IsPaused">Whether the version in service stands still at an event.</param>
 /// <param name="End">Last position in the store.</param>
+/// <param name="Tries">How often it has waited since it was begun.</param>
 internal sealed record CurrentRebuild(
-    string Projection, DateTime AskedAt, string State, string? Build, RebuildRequest Request, long? ComparedAt, long Differences, long? Position, long InService, bool IsPaused, long End);
+    string Projection, DateTime AskedAt, string State, string? Build, RebuildRequest Request, long? ComparedAt, long Differences, long? Position, long InService, bool IsPaused, long End, int Tries);
 
 /// <summary>The table of rebuilds, a row a projection.</summary>
 internal static class Rebuilds
 {
-    private const string IsActive = "state IN ('requested', 'running', 'comparing')";
+    private const string IsActive = "state IN ('requested', 'running', 'comparing', 'waiting')";
+
+    /// <summary>SQL that changes when figures in service were replaced.</summary>
+    public const string LastReplaced = "coalesce((SELECT extract(epoch FROM max(changed_at)) * 1000000 FROM replay.rebuild WHERE state = 'completed' AND NOT dry_run), 0)::bigint";
 
     public static Table Schema()
     {
@@ -71,6 +76,9 @@ internal static class Rebuilds
         table.AddColumn("rate", "double precision");
         table.AddColumn("compared_at", "bigint");
         table.AddColumn("differences", "bigint");
+        table.AddColumn("tries", "integer");
+        table.AddColumn("waits_for", "text");
+        table.AddColumn("next_try_at", "timestamptz");
         // Not jsonb, which would order the columns of a key anew.
         table.AddColumn("listed", "json");
         return table;
@@ -83,7 +91,7 @@ internal static class Rebuilds
             INSERT INTO replay.rebuild AS r (projection, state, target, changed_at, asked_at, asked_by, reason, dry_run, communes)
             VALUES ($1, 'requested', 0, now(), now(), $2, $3, $4, $5)
             ON CONFLICT (projection) DO UPDATE SET state = 'requested', target = 0, changed_at = now(), asked_at = now(), asked_by = $2, reason = $3, dry_run = $4, communes = $5,
-                error = NULL, build = NULL, started_at = NULL, position = NULL, rate = NULL, compared_at = NULL, differences = NULL, listed = NULL
+                error = NULL, build = NULL, started_at = NULL, position = NULL, rate = NULL, compared_at = NULL, differences = NULL, listed = NULL, tries = NULL, waits_for = NULL, next_try_at = NULL
             WHERE NOT r.{IsActive}
             """);
         ask.Parameters.Add(new() { Value = projection });
@@ -104,28 +112,39 @@ internal static class Rebuilds
         return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }
 
-    /// <summary>The rebuild to go on with: one at a time, in the order in which they were asked for.</summary>
-    public static async Task<CurrentRebuild?> CurrentAsync(NpgsqlConnection session, CancellationToken cancellation)
+    /// <summary>
+    /// The rebuilds to go on with now: those that have waited long enough, and the one that is built, in the order in which they were asked
+    /// for. One that waits keeps no other one from being built.
+    /// </summary>
+    public static async Task<IReadOnlyList<CurrentRebuild>> DueAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand($"""
+            WITH due AS (
+                SELECT *, row_number() OVER (PARTITION BY state = 'waiting' ORDER BY state = 'requested', coalesce(asked_at, changed_at)) AS n
+                FROM replay.rebuild WHERE {IsActive} AND (state <> 'waiting' OR next_try_at <= clock_timestamp()))
             SELECT r.projection, coalesce(r.asked_at, r.changed_at), r.state, r.build, coalesce(r.asked_by, 'hub'), coalesce(r.reason, ''), coalesce(r.dry_run, false), r.communes,
                 r.compared_at, coalesce(r.differences, 0),
                 (SELECT last_seq_id FROM hub.mt_event_progression WHERE name = r.projection || ':next'),
                 coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = r.projection || ':All'), 0),
-                EXISTS (SELECT FROM replay.pause p WHERE p.projection = r.projection), {Positions.End}
-            FROM replay.rebuild r WHERE {IsActive} ORDER BY r.state = 'requested', 2 LIMIT 1
+                EXISTS (SELECT FROM replay.pause p WHERE p.projection = r.projection), {Positions.End}, coalesce(r.tries, 0)
+            FROM due r WHERE state = 'waiting' OR n = 1 ORDER BY state <> 'waiting', 2
             """, session);
+        var due = new List<CurrentRebuild>();
         await using var reader = await command.ExecuteReaderAsync(cancellation);
-        if (!await reader.ReadAsync(cancellation)) return null;
-        var request = new RebuildRequest(reader.GetString(4), reader.GetString(5), reader.GetBoolean(6), reader.IsDBNull(7) ? null : reader.GetFieldValue<string[]>(7));
-        return new(
-            reader.GetString(0), reader.GetDateTime(1), reader.GetString(2), reader.IsDBNull(3) ? null : reader.GetString(3), request, reader.IsDBNull(8) ? null : reader.GetInt64(8),
-            reader.GetInt64(9), reader.IsDBNull(10) ? null : reader.GetInt64(10), reader.GetInt64(11), reader.GetBoolean(12), reader.GetInt64(13));
+        while (await reader.ReadAsync(cancellation))
+        {
+            var request = new RebuildRequest(reader.GetString(4), reader.GetString(5), reader.GetBoolean(6), reader.IsDBNull(7) ? null : reader.GetFieldValue<string[]>(7));
+            due.Add(new(
+                reader.GetString(0), reader.GetDateTime(1), reader.GetString(2), reader.IsDBNull(3) ? null : reader.GetString(3), request, reader.IsDBNull(8) ? null : reader.GetInt64(8),
+                reader.GetInt64(9), reader.IsDBNull(10) ? null : reader.GetInt64(10), reader.GetInt64(11), reader.GetBoolean(12), reader.GetInt64(13), reader.GetInt32(14)));
+        }
+
+        return due;
     }
 
     /// <summary>A new version was begun by this build of the hub.</summary>
     public static Task StartAsync(NpgsqlConnection session, CurrentRebuild rebuild, string build, CancellationToken cancellation) => ChangeAsync(
-        session, rebuild, "state = 'running', asked_at = coalesce(asked_at, changed_at), build = $3, started_at = now(), rate = NULL, target = $4, compared_at = NULL, differences = NULL, listed = NULL", cancellation, build, rebuild.InService);
+        session, rebuild, "state = 'running', asked_at = coalesce(asked_at, changed_at), build = $3, started_at = now(), rate = NULL, target = $4, compared_at = NULL, differences = NULL, listed = NULL, tries = NULL", cancellation, build, rebuild.InService);
 
     /// <summary>How fast it is, and how far it has to go.</summary>
     public static Task ReportAsync(NpgsqlConnection session, CurrentRebuild rebuild, double rate, long target, CancellationToken cancellation) =>
@@ -138,6 +157,11 @@ internal static class Rebuilds
     public static Task ComparedAsync(NpgsqlConnection session, CurrentRebuild rebuild, Differences found, CancellationToken cancellation) => ChangeAsync(
         session, rebuild, "compared_at = $3, differences = $4, listed = $5::json", cancellation,
         found.Position, found.Tables.Sum(table => table.Differences), JsonSerializer.Serialize(found, JsonSerializerOptions.Web));
+
+    /// <summary>It cannot go on now, and tries again after a while, longer each time, up to half a minute.</summary>
+    public static Task WaitAsync(NpgsqlConnection session, CurrentRebuild rebuild, string waitsFor, CancellationToken cancellation) => ChangeAsync(
+        session, rebuild, "state = 'waiting', waits_for = $3, tries = coalesce(tries, 0) + 1, next_try_at = clock_timestamp() + least(power(2, least(coalesce(tries, 0), 5)), 30) * interval '1 s'",
+        cancellation, waitsFor);
 
     /// <summary>It has ended; false when it was given up before.</summary>
     public static Task<bool> CompleteAsync(NpgsqlConnection session, CurrentRebuild rebuild, CancellationToken cancellation) =>
@@ -153,7 +177,8 @@ internal static class Rebuilds
         var found = new Dictionary<string, Rebuild>();
         await using var command = database.CreateCommand($"""
             SELECT projection, state, coalesce(asked_by, 'hub'), coalesce(reason, ''), coalesce(dry_run, false), communes, coalesce(asked_at, changed_at), started_at, changed_at,
-                CASE WHEN {IsActive} THEN {Position("r")} ELSE coalesce(position, target) END, target, coalesce(rate, 0), error, compared_at, coalesce(differences, 0)
+                CASE WHEN {IsActive} THEN {Position("r")} ELSE coalesce(position, target) END, target, coalesce(rate, 0), error, compared_at, coalesce(differences, 0),
+                CASE WHEN state = 'waiting' THEN format('waits for %s; tried %s times', waits_for, tries) END
             FROM replay.rebuild r
             """);
         await using var reader = await command.ExecuteReaderAsync(cancellation);
@@ -163,7 +188,8 @@ internal static class Rebuilds
             var request = new RebuildRequest(reader.GetString(2), reader.GetString(3), reader.GetBoolean(4), reader.IsDBNull(5) ? null : reader.GetFieldValue<string[]>(5));
             var rebuild = new Rebuild(
                 state, request, reader.GetFieldValue<DateTimeOffset>(6), reader.IsDBNull(7) ? null : reader.GetFieldValue<DateTimeOffset>(7), null,
-                reader.GetInt64(9), reader.GetInt64(10), reader.GetDouble(11), reader.IsDBNull(12) ? null : reader.GetString(12), reader.IsDBNull(13) ? null : reader.GetInt64(13), reader.GetInt64(14));
+                reader.GetInt64(9), reader.GetInt64(10), reader.GetDouble(11), reader.IsDBNull(12) ? null : reader.GetString(12), reader.IsDBNull(13) ? null : reader.GetInt64(13), reader.GetInt64(14),
+                reader.IsDBNull(15) ? null : reader.GetString(15));
             found[reader.GetString(0)] = rebuild.IsActive ? rebuild : rebuild with { EndedAt = reader.GetFieldValue<DateTimeOffset>(8) };
         }
 

@@ -10,7 +10,8 @@ namespace Intercommunalite.Hub.EventStore;
 
 /// <summary>
 /// Brings the database's schema up to date at the start, as soon as the database answers; whatever needs the tables waits on
-/// <see cref="Applied"/>. A schema that is as this version made it is not looked through again.
+/// <see cref="Applied"/>. A schema that is as this version made it is not looked through again; one that a newer build of the hub works
+/// with (see <see cref="Builds"/>) is left as it is.
 /// </summary>
 internal sealed partial class StoreSchema(
     IDocumentStore store, NpgsqlDataSource database, IEnumerable<SchemaPart> parts, IServiceProvider services, ILogger<StoreSchema> logger) : BackgroundService, IHealthCheck
@@ -43,8 +44,17 @@ internal sealed partial class StoreSchema(
         {
             try
             {
-                await ApplyAsync(store, database, stoppingToken);
-                foreach (var part in parts) await part.ApplyAsync(services, stoppingToken);
+                // What a newer build of the hub needs, this one would take away again.
+                if (await Builds.IsNewerAtWorkAsync(database, stoppingToken))
+                {
+                    LogLeft();
+                }
+                else
+                {
+                    await ApplyAsync(store, database, stoppingToken);
+                    foreach (var part in parts) await part.ApplyAsync(services, stoppingToken);
+                }
+
                 _applied.SetResult();
                 return;
             }
@@ -76,6 +86,9 @@ internal sealed partial class StoreSchema(
     // Marten's script has a default that is the time at which it was written.
     [GeneratedRegex("'[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.+]*'")]
     private static partial Regex TimeLess();
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A newer build of the hub is at work: the database's schema is left as that needs it.")]
+    private partial void LogLeft();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The database's schema could not be brought up to date yet: {Reason}")]
     private partial void LogUnavailable(string reason);

@@ -118,7 +118,7 @@ internal static class ProjectionsAdmin
             rebuild.State, rebuild.Position, target, target == 0 ? 100 : Math.Round(100.0 * rebuild.Position / target, 1), rebuild.IsActive ? Math.Round(rebuild.Rate) : null,
             rebuild is { IsActive: true, Rate: > 0 } ? Math.Round((target - rebuild.Position) / rebuild.Rate, 1) : null,
             rebuild.Request.Reason, rebuild.Request.DryRun, rebuild.Request.Communes, rebuild.AskedAt, rebuild.StartedAt, rebuild.EndedAt,
-            rebuild.ComparedAt, rebuild.ComparedAt is null ? null : rebuild.Differences, rebuild.Error);
+            rebuild.ComparedAt, rebuild.ComparedAt is null ? null : rebuild.Differences, rebuild.WaitsFor, rebuild.Error);
     }
 
     private static ProblemHttpResult Unknown(Positions positions) => TypedResults.Problem(
@@ -133,5 +133,5 @@ internal static class ProjectionsAdmin
     /// <summary>A rebuild; positions are events of the store gone through, of this projection's types or not.</summary>
     private sealed record RebuildStatus(
         string State, long Position, long Target, double Percent, double? EventsPerSecond, double? SecondsLeft, string Reason, bool DryRun, IReadOnlyList<string>? Communes,
-        DateTimeOffset AskedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt, long? ComparedAt, long? Differences, string? Error);
+        DateTimeOffset AskedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt, long? ComparedAt, long? Differences, string? WaitsFor, string? Error);
 }

@@ -86,9 +86,14 @@ public sealed class PastFiguresTests : IAsyncLifetime
         var asked = await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past");
         Assert.StartsWith("civil-records 1 True", Assert.Single(asked), StringComparison.Ordinal);
 
+        // When it was last used is noted now and then, not at every look.
+        await _hub.RowsAsync("UPDATE replay.past SET used_at = asked_at + interval '1 h'");
         await _hub.RowsAsync($"UPDATE {Indicator(1)} SET births = 77");
         Assert.Equal(77, (int)(await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02"))["items"]![0]!["births"]!);
-        Assert.Equal(asked, await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past"));
+        Assert.Equal(asked, await _hub.RowsAsync("SELECT projection, position, ready, asked_at::text FROM replay.past WHERE used_at = asked_at + interval '1 h'"));
+        await _hub.RowsAsync("UPDATE replay.past SET used_at = now() - interval '11 s'");
+        await GetAsync("civil-records/indicators?by=year&asOf=2026-11-02");
+        Assert.Equal(["True"], await _hub.RowsAsync("SELECT used_at > now() - interval '10 s' FROM replay.past"));
 
         // Who looked back, at what and to when, is on record; how often it was asked while they were being built is not.
         Assert.Equal(

@@ -4,6 +4,7 @@ using Intercommunalite.Contracts.Payments;
 using Intercommunalite.Hub.CivilRecords;
 using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Testing;
+using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using Xunit;
 
@@ -39,6 +40,36 @@ public sealed class ProjectorTests : IAsyncLifetime
         await Eventually.Equal("second", LeaderAsync);
         await BirthsAsync(3);
         await Eventually.Equal("9", () => OneAsync(Births));
+    }
+
+    [Fact]
+    public async Task Given_a_newer_build_of_the_hub_at_work_Then_a_node_leaves_projections_and_rebuilds_to_it_until_it_gives_no_sign_any_longer()
+    {
+        await BirthsAsync(1);
+        await _hub.StartNodeAsync("older");
+        await Eventually.Equal("1", () => OneAsync(Births));
+        Assert.Equal("older", await LeaderAsync());
+
+        await _hub.RowsAsync("INSERT INTO replay.build VALUES ('newer', clock_timestamp(), clock_timestamp() + interval '1 h')");
+        await Eventually.Equal("-", LeaderAsync);
+        Assert.Contains("newer build", (await _hub.Services.GetRequiredService<ProjectionStates>().CheckHealthAsync(new())).Description, StringComparison.Ordinal);
+        await using (var newer = new NpgsqlConnection(_hub.NodeConnectionString("newer")))
+        {
+            await newer.OpenAsync();
+            await using (var take = new NpgsqlCommand("SELECT pg_advisory_lock(1870243)", newer)) await take.ExecuteNonQueryAsync();
+            await BirthsAsync(1);
+            Assert.True(await Rebuilds.AskAsync(_hub.Database, IndicatorsProjection.ProjectionName, new("me", "a test"), CancellationToken.None));
+        }
+
+        // The lock is free, and yet it is left alone.
+        var seen = await OneAsync("SELECT seen_at FROM replay.build WHERE build <> 'newer'");
+        await Eventually.Is(() => OneAsync("SELECT seen_at FROM replay.build WHERE build <> 'newer'"), again => again != seen);
+        Assert.Equal(("-", "1", "requested"), (await LeaderAsync(), await OneAsync(Births), await OneAsync("SELECT state FROM replay.rebuild")));
+
+        await _hub.RowsAsync("UPDATE replay.build SET seen_at = clock_timestamp() - interval '31 s' WHERE build = 'newer'");
+        await Eventually.Equal("older", LeaderAsync);
+        await Eventually.Equal("completed", () => OneAsync("SELECT state FROM replay.rebuild"));
+        await Eventually.Equal("2", () => OneAsync(Births));
     }
 
     [Fact]

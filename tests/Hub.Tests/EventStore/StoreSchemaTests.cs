@@ -24,8 +24,12 @@ public sealed class StoreSchemaTests(HubStore hub) : IClassFixture<HubStore>
         Assert.Empty(await ErrorColumnAsync());
 
         await ExecuteAsync("COMMENT ON SCHEMA hub IS 'an older one'");
+        // As it was before each build of the hub had versions of its own.
+        await ExecuteAsync("ALTER TABLE replay.past DROP COLUMN build");
+        await ExecuteAsync("ALTER TABLE replay.past ADD COLUMN build text NOT NULL, ADD CONSTRAINT pkey_past_projection_position PRIMARY KEY (projection, position)");
         await StoreSchema.ApplyAsync(hub.Store, hub.Database, CancellationToken.None);
         Assert.Single(await ErrorColumnAsync());
+        Assert.Equal(["3"], await hub.RowsAsync("SELECT cardinality(conkey) FROM pg_constraint WHERE conrelid = 'replay.past'::regclass AND contype = 'p'"));
         Assert.Empty(await hub.RowsAsync("SELECT 1 FROM pg_constraint WHERE conname = 'fkey_mt_events_stream_id'"));
     }
 

@@ -1,0 +1,64 @@
+using Npgsql;
+using Weasel.Postgresql.Tables;
+
+namespace Intercommunalite.Hub.EventStore;
+
+/// <summary>
+/// The builds of the hub whose nodes are at work on this database, as while nodes are replaced one by one: of two builds the one that came
+/// to this database later is the newer. It alone projects, rebuilds and changes the tables, since an older one would count otherwise what is counted anew.
+/// When the newer is at work no longer, having been taken back perhaps, the older one takes over.
+/// </summary>
+internal static class Builds
+{
+    // How long a build counts as being at work after its last sign; signs are given a few times within.
+    private const string Silence = "interval '30 s'";
+    private const string BetweenSigns = "interval '5 s'";
+
+    private const string NewerAtWork = $"""
+        SELECT EXISTS (
+            SELECT FROM replay.build other WHERE other.seen_at > clock_timestamp() - {Silence}
+                AND other.first_seen > (SELECT first_seen FROM replay.build WHERE build = $1))
+        """;
+
+    public static Table Schema()
+    {
+        var build = new Table("replay.build");
+        build.AddColumn("build", "text").AsPrimaryKey();
+        build.AddColumn("first_seen", "timestamptz").NotNull();
+        build.AddColumn("seen_at", "timestamptz").NotNull();
+        return build;
+    }
+
+    /// <summary>Says that this build is at work, and tells whether it is the newest that is.</summary>
+    public static async Task<bool> IsNewestAsync(NpgsqlConnection session, CancellationToken cancellation)
+    {
+        await using (var sign = new NpgsqlCommand($"""
+            INSERT INTO replay.build AS b VALUES ($1, clock_timestamp(), clock_timestamp())
+            ON CONFLICT (build) DO UPDATE SET seen_at = clock_timestamp() WHERE b.seen_at < clock_timestamp() - {BetweenSigns}
+            """, session))
+        {
+            sign.Parameters.Add(new() { Value = Rebuilder.Build });
+            await sign.ExecuteNonQueryAsync(cancellation);
+        }
+
+        await using var look = new NpgsqlCommand(NewerAtWork, session);
+        look.Parameters.Add(new() { Value = Rebuilder.Build });
+        return !(bool)(await look.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>Whether a newer build than this one is at work.</summary>
+    public static async Task<bool> IsNewerAtWorkAsync(NpgsqlDataSource database, CancellationToken cancellation)
+    {
+        await using var look = database.CreateCommand(NewerAtWork);
+        look.Parameters.Add(new() { Value = Rebuilder.Build });
+        try
+        {
+            return (bool)(await look.ExecuteScalarAsync(cancellation))!;
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UndefinedTable)
+        {
+            // The database is new.
+            return false;
+        }
+    }
+}
