@@ -27,6 +27,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(10);
 
     private readonly NpgsqlDataSource _database;
+    private readonly SubscriptionOptions _options;
     private readonly StoreSchema _schema;
     private readonly TimeProvider _clock;
     private readonly ILogger<SubscriptionStates> _logger;
@@ -37,7 +38,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
 
     public SubscriptionStates(NpgsqlDataSource database, SubscriptionOptions options, StoreSchema schema, TimeProvider clock, ILogger<SubscriptionStates> logger)
     {
-        (_database, _schema, _clock, _logger) = (database, schema, clock, logger);
+        (_database, _options, _schema, _clock, _logger) = (database, options, schema, clock, logger);
         _meter.CreateObservableGauge("hub.subscription.lag", () => Each(state => state.Lag), "{event}", "Events of the store that a subscription has not looked through, and those that wait in it");
         _meter.CreateObservableGauge("hub.subscription.unacknowledged", () => Each(state => state.Unacknowledged), "{event}", "Events given to a reader and not acknowledged");
         _meter.CreateObservableGauge(
@@ -47,7 +48,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
             "hub.subscription.failing", () => Each(state => state.FailingSince is { } since ? Math.Max(0, (_clock.GetUtcNow() - since).TotalSeconds) : 0), "s",
             "How long the endpoint of a webhook has taken nothing though something waits");
         _meter.CreateObservableGauge("hub.subscription.parked", () => Each(state => state.Parked), "{event}", "Events that are parked");
-        _meter.CreateObservableGauge("hub.subscription.full", () => Each(state => state.Parked >= options.MostParked ? 1 : 0), "", "1 when so many events are parked that nothing more is given");
+        _meter.CreateObservableGauge("hub.subscription.full", () => Each(state => IsFull(state) ? 1 : 0), "", "1 when so many events are parked that nothing more is given");
     }
 
     /// <summary>All of them, or the one named, as they are now.</summary>
@@ -103,7 +104,9 @@ internal sealed partial class SubscriptionStates : BackgroundService
             {
                 try
                 {
-                    Volatile.Write(ref _seen, await NowAsync(null, stoppingToken));
+                    var now = await NowAsync(null, stoppingToken);
+                    foreach (var state in now.Values.Where(IsFull).Where(state => !_seen.TryGetValue(state.Name, out var before) || !IsFull(before))) LogFull(state.Name, state.Parked);
+                    Volatile.Write(ref _seen, now);
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
@@ -119,9 +122,14 @@ internal sealed partial class SubscriptionStates : BackgroundService
         }
     }
 
+    private bool IsFull(SubscriptionState state) => state.Parked >= _options.MostParked;
+
     private IEnumerable<Measurement<T>> Each<T>(Func<SubscriptionState, T> value)
         where T : struct =>
         Volatile.Read(ref _seen).Values.Select(state => new Measurement<T>(value(state), new KeyValuePair<string, object?>("subscription", state.Name)));
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Of the subscription {Subscription} {Parked} events are parked: nothing more is given until some are replayed or discarded.")]
+    private partial void LogFull(string subscription, long parked);
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "The subscriptions could not be looked up. {Reason}")]
     private partial void LogAway(string reason);

@@ -201,8 +201,10 @@ internal sealed partial class WebhookDelivery(
                 case { Verdict: Verdict.Gone } when await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping):
                     break;
                 default:
-                    // Of an address that is left no pause is kept.
-                    var wait = answer.Verdict == Verdict.Away && await target.Webhook.AwayAsync(database, answer.Why, stopping) ? to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter) : TimeSpan.Zero;
+                    // At once, before another one goes there.
+                    var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
+                    // For an address that is left nothing waits.
+                    if (answer.Verdict == Verdict.Away && !await target.Webhook.AwayAsync(database, answer.Why, stopping)) wait = TimeSpan.Zero;
                     await deliveries.FailAsync(target.Name, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
                     break;
             }
