@@ -13,7 +13,8 @@ internal static class Configuration
     public static WebApplicationBuilder AddFeeds(this WebApplicationBuilder builder)
     {
         var options = builder.Configuration.GetSection("Feed").Get<FeedOptions>() ?? new FeedOptions();
-        if (options.StreamsPerClient < 1 || options.PositionsPerPage < 1) throw new InvalidOperationException("Feed:StreamsPerClient and Feed:PositionsPerPage must be 1 at least.");
+        if (options.StreamsPerClient < 1 || options.SubscriptionsPerClient < 1 || options.PositionsPerPage < 1)
+            throw new InvalidOperationException("Feed:StreamsPerClient, Feed:SubscriptionsPerClient and Feed:PositionsPerPage must be 1 at least.");
         if (options.TailEvents < 0) throw new InvalidOperationException("Feed:TailEvents must not be negative.");
         if (options.Heartbeat <= TimeSpan.Zero) throw new InvalidOperationException("Feed:Heartbeat must be longer than zero.");
         builder.Services.AddSingleton(options);
@@ -46,6 +47,7 @@ internal static class Configuration
         FeedApi.Map(api);
         RecordHistory.Map(api);
         Subscriptions.SubscriptionsApi.Map(api);
+        Subscriptions.ParkedApi.Map(api);
         Subscriptions.ReplaysApi.Map(api);
         return api;
     }

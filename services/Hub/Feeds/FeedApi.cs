@@ -108,8 +108,13 @@ internal static class FeedApi
     }
 
     /// <summary>A refusal of the feed as an answer over HTTP, with its reason, where it has one, as a member.</summary>
-    public static ProblemHttpResult Problem(RpcException e)
+    /// <param name="e">The refusal.</param>
+    /// <param name="ofBody">Whether what was asked for came as a body: what is wrong with it is named by field then (422).</param>
+    public static ProblemHttpResult Problem(RpcException e, bool ofBody = false)
     {
+        if (ofBody && e.StatusCode == StatusCode.InvalidArgument)
+            return e.Status.Detail.Split(": ", 2) is [var field, var what] ? Body.Unprocessable(field, what) : Body.Unprocessable("$", e.Status.Detail);
+        if (ofBody && e.StatusCode == StatusCode.Unauthenticated) return Body.Unprocessable("client", "no partner of this id is known, or it is suspended");
         var (status, title) = e.StatusCode switch
         {
             StatusCode.InvalidArgument => (StatusCodes.Status400BadRequest, "Query not understood"),

@@ -6,6 +6,9 @@ internal sealed record FeedOptions
     /// <summary>Streams of a client that a node keeps open at a time.</summary>
     public int StreamsPerClient { get; init; } = 16;
 
+    /// <summary>Durable subscriptions that a client may have.</summary>
+    public int SubscriptionsPerClient { get; init; } = 50;
+
     /// <summary>Positions of the store that one page looks through.</summary>
     public int PositionsPerPage { get; init; } = 50_000;
 

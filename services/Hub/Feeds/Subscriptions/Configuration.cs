@@ -13,8 +13,10 @@ internal static class Configuration
     {
         var options = builder.Configuration.GetSection("Subscriptions").Get<SubscriptionOptions>() ?? new SubscriptionOptions();
         if (options.Window < 10) throw new InvalidOperationException("Subscriptions:Window must be 10 at least.");
+        if (options.MostParked < 1) throw new InvalidOperationException("Subscriptions:MostParked must be 1 at least.");
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton<Deliveries>().AddSingleton<Replays>().AddSingleton<Finding>().AddSingleton<SubscriptionsApi>().AddSingleton<ReplaysApi>();
+        builder.Services.AddSingleton<Deliveries>().AddSingleton<Replays>().AddSingleton<Finding>();
+        builder.Services.AddSingleton<SubscriptionActs>().AddSingleton<SubscriptionViews>().AddSingleton<SubscriptionsApi>().AddSingleton<ParkedApi>().AddSingleton<ReplaysApi>();
         builder.Services.AddSingleton<Readers>().AddHostedService(services => services.GetRequiredService<Readers>());
         builder.Services.AddSingleton<SubscriptionStates>().AddHostedService(services => services.GetRequiredService<SubscriptionStates>());
         var webhooks = builder.Configuration.GetSection("Webhooks").Get<WebhookOptions>() ?? new WebhookOptions();

@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
 using System.Buffers.Text;
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text;
+using Intercommunalite.Hub.Feeds.Webhooks;
 using Npgsql;
 using Weasel.Postgresql.Tables;
 
@@ -48,8 +50,11 @@ internal readonly record struct Claimed(string Replay, long Position, int Attemp
 /// <param name="Held">Rows that this reader holds.</param>
 /// <param name="IsDue">Whether something can be claimed.</param>
 /// <param name="HasLapsed">Whether something that was held is so no longer.</param>
+/// <param name="IsFull">Whether so much is parked that nothing more is given, see <see cref="SubscriptionOptions.MostParked"/>.</param>
+/// <param name="HasReplays">Whether a replay goes on.</param>
 /// <param name="Next">After how long something else can be claimed, or may lapse; null when nothing is waiting for a time.</param>
-internal sealed record Looked(DateTimeOffset CreatedAt, bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, TimeSpan? Next);
+internal sealed record Looked(
+    DateTimeOffset CreatedAt, bool IsSuspended, string? Reason, long Fetched, int Waiting, int Held, bool IsDue, bool HasLapsed, bool IsFull, bool HasReplays, TimeSpan? Next);
 
 /// <summary>The next stretch of the store, looked through for a subscription.</summary>
 /// <param name="After">Position behind which it begins.</param>
@@ -68,10 +73,18 @@ internal sealed record Stretch(long After, long Through, IReadOnlyList<(long Pos
 /// has not been heard of for ten seconds is gone, with its node: what it held is free again, and that is no failure. One that is alive
 /// and has not acknowledged in time has failed. Whether it is the one or the other cannot be told before it is heard of after that time.</para>
 /// </remarks>
-internal sealed class Deliveries(NpgsqlDataSource database)
+internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions options, WebhookOptions webhooks)
 {
-    private const string Lock = "SELECT FROM feeds.subscription WHERE name = $1 FOR UPDATE";
+    /// <summary>Holds a subscription, $1, until the transaction ends: nobody else changes its deliveries meanwhile.</summary>
+    public const string Lock = "SELECT FROM feeds.subscription WHERE name = $1 FOR UPDATE";
+
+    /// <summary>Why a delivery is parked that has not failed itself.</summary>
+    public const string Behind = "waits behind a parked event of the same record";
+
     private const string Gone = "interval '10 s'";
+
+    // Seconds of a subscription s: a webhook's follow the settings as they are, since its requests do.
+    private readonly string _lease = string.Create(CultureInfo.InvariantCulture, $"(CASE s.kind WHEN '{Subscription.Webhook}' THEN {webhooks.AckTimeout} ELSE s.ack_timeout END)");
 
     // 1 s, 2 s, 4 s, … 5 minutes, of which up to half as much again so that not all come at once.
     private static string Backoff(string before) => $"clock_timestamp() + least(300, power(2, least({before}, 9)) * (1 + random() / 2)) * interval '1 s'";
@@ -102,16 +115,19 @@ internal sealed class Deliveries(NpgsqlDataSource database)
                 FROM first LEFT JOIN feeds.reader ON id = holder)
             SELECT s.state = 'suspended', s.reason, s.fetched, due, lapsed, next,
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND replay = ''),
-                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at
+                (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at,
+                (SELECT count(*) FROM (SELECT FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NOT NULL LIMIT $3) AS parked) = $3,
+                EXISTS (SELECT FROM feeds.replay WHERE subscription = $1 AND state = '{Replay.Running}')
             FROM feeds.subscription s CROSS JOIN state WHERE s.name = $1
             """);
         command.Parameters.Add(new() { Value = name });
         command.Parameters.Add(new() { Value = reader });
+        command.Parameters.Add(new() { Value = options.MostParked });
         await using var row = await command.ExecuteReaderAsync(cancellation);
         if (!await row.ReadAsync(cancellation)) return null;
         return new(
             row.GetFieldValue<DateTimeOffset>(8), row.GetBoolean(0), row.IsDBNull(1) ? null : row.GetString(1), row.GetInt64(2), row.GetInt32(6), row.GetInt32(7), row.GetBoolean(3), row.GetBoolean(4),
-            row.IsDBNull(5) ? null : TimeSpan.FromSeconds(row.GetDouble(5)));
+            row.GetBoolean(9), row.GetBoolean(10), row.IsDBNull(5) ? null : TimeSpan.FromSeconds(row.GetDouble(5)));
     }
 
     /// <summary>
@@ -134,30 +150,25 @@ internal sealed class Deliveries(NpgsqlDataSource database)
             UPDATE feeds.delivery SET holder = NULL, held_until = NULL, due_at = clock_timestamp()
             WHERE subscription = $1 AND parked_at IS NULL AND holder IS NOT NULL AND NOT EXISTS (SELECT FROM feeds.reader WHERE id = holder AND seen_at > clock_timestamp() - {Gone})
             """, name);
-        Add(batch, Failing("""
+        Add(batch, Failing($"""
             f.subscription = $1 AND f.parked_at IS NULL AND f.holder IS NOT NULL AND f.held_until < clock_timestamp()
             AND EXISTS (SELECT FROM feeds.reader WHERE id = f.holder AND seen_at >= f.held_until)
-            """, "'not acknowledged within ' || ack_timeout || ' s'"), name);
+            """, $"'not acknowledged within ' || {_lease} || ' s'"), name);
         if (stretch is not null)
         {
-            Add(batch, """
-                WITH moved AS (UPDATE feeds.subscription SET fetched = $3 WHERE name = $1 AND fetched = $2 AND state = 'active' RETURNING name)
-                INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, parked_at, reason)
-                SELECT name, '', given.position, given.stream, 0, 0, clock_timestamp(), CASE WHEN before.first IS NOT NULL THEN clock_timestamp() END, 'behind position ' || before.first
-                FROM moved CROSS JOIN unnest($4::bigint[], $5::text[]) AS given (position, stream) CROSS JOIN LATERAL (
-                    SELECT min(d.position) AS first FROM feeds.delivery d WHERE d.subscription = $1 AND d.replay = '' AND d.stream = given.stream AND d.parked_at IS NOT NULL) AS before
-                ON CONFLICT DO NOTHING
-                """, name, stretch.After, stretch.Through, stretch.Found.Select(found => found.Position).ToArray(), stretch.Found.Select(found => found.Stream).ToArray());
+            Add(
+                batch, Adding("UPDATE feeds.subscription SET fetched = $3 WHERE name = $1 AND fetched = $2 AND state = 'active' RETURNING name AS subscription, '' AS replay"),
+                name, stretch.After, stretch.Through, stretch.Found.Select(found => found.Position).ToArray(), stretch.Found.Select(found => found.Stream).ToArray());
         }
 
-        Add(batch, """
+        Add(batch, $"""
             WITH first AS (
                 SELECT DISTINCT ON (replay, stream) replay, position, due_at, holder, failed_at FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL ORDER BY replay, stream, position),
             next AS (
                 SELECT replay, position FROM first WHERE holder IS NULL AND due_at <= clock_timestamp() AND EXISTS (SELECT FROM feeds.subscription WHERE name = $1 AND state = 'active')
                 ORDER BY CASE WHEN $4 AND failed_at IS NOT NULL THEN 1 ELSE 0 END, replay <> '', position, replay LIMIT $3)
             UPDATE feeds.delivery d
-            SET holder = $2, held_until = clock_timestamp() + s.ack_timeout * interval '1 s', attempts = attempts + 1, first_given_at = coalesce(first_given_at, clock_timestamp())
+            SET holder = $2, held_until = clock_timestamp() + {_lease} * interval '1 s', attempts = attempts + 1, first_given_at = coalesce(first_given_at, clock_timestamp())
             FROM next, feeds.subscription s WHERE d.subscription = $1 AND s.name = $1 AND d.replay = next.replay AND d.position = next.position
             RETURNING d.replay, d.position, d.attempts
             """, name, reader, limit, freshFirst);
@@ -205,7 +216,7 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         claimed.Count == 0 ? Task.CompletedTask : ChangeAsync(
             name, $"""
             WITH changed AS (
-                UPDATE feeds.delivery d SET held_until = clock_timestamp() + s.ack_timeout * interval '1 s' FROM {Leases}, feeds.subscription s WHERE s.name = $1 AND {OfLease} RETURNING 1)
+                UPDATE feeds.delivery d SET held_until = clock_timestamp() + {_lease} * interval '1 s' FROM {Leases}, feeds.subscription s WHERE s.name = $1 AND {OfLease} RETURNING 1)
             SELECT count(*)::int FROM changed
             """, Columns([.. claimed.Select(one => (holder, one))]), cancellation);
 
@@ -258,6 +269,36 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         Wake(name);
     }
 
+    /// <summary>What waited because the endpoint of a webhook took nothing need wait no longer; what was refused by itself does.</summary>
+    public async Task BackAsync(string name, CancellationToken cancellation)
+    {
+        await ChangeAsync(
+            name, """
+            WITH changed AS (
+                UPDATE feeds.delivery SET due_at = clock_timestamp() WHERE subscription = $1 AND parked_at IS NULL AND holder IS NULL AND failures = 0 AND due_at > clock_timestamp() RETURNING 1)
+            SELECT count(*)::int FROM changed
+            """, [], cancellation);
+        Wake(name);
+    }
+
+    /// <summary>Holds a subscription until the transaction of a connection ends: nobody else changes its deliveries meanwhile.</summary>
+    /// <returns>False when there is none of this name.</returns>
+    public static async Task<bool> HoldAsync(NpgsqlConnection connection, string name, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("SELECT name FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = name } } };
+        return await command.ExecuteScalarAsync(cancellation) is not null;
+    }
+
+    /// <summary>What waits for a later try need wait no longer, in the transaction of a connection that holds the subscription.</summary>
+    public static async Task HurryAsync(NpgsqlConnection connection, string name, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand("UPDATE feeds.delivery SET due_at = clock_timestamp() WHERE subscription = $1 AND parked_at IS NULL AND holder IS NULL", connection)
+        {
+            Parameters = { new() { Value = name } },
+        };
+        await command.ExecuteNonQueryAsync(cancellation);
+    }
+
     /// <summary>The tables, with what says which readers are alive.</summary>
     public static IEnumerable<Table> Schema()
     {
@@ -281,15 +322,28 @@ internal sealed class Deliveries(NpgsqlDataSource database)
         yield return Readers.Schema();
     }
 
+    /// <summary>
+    /// Adds what was found, of positions $4 and streams $5: it waits, or is parked where something of its record is.
+    /// </summary>
+    /// <param name="moved">Notes up to where was looked, and returns <c>subscription</c> and <c>replay</c>; nothing when somebody else was first.</param>
+    public static string Adding(string moved) => $"""
+        WITH moved AS ({moved})
+        INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, parked_at, reason)
+        SELECT moved.subscription, moved.replay, given.position, given.stream, 0, 0, clock_timestamp(), CASE WHEN parked.behind THEN clock_timestamp() END, CASE WHEN parked.behind THEN '{Behind}' END
+        FROM moved CROSS JOIN unnest($4::bigint[], $5::text[]) AS given (position, stream) CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM feeds.delivery d WHERE d.subscription = moved.subscription AND d.replay = moved.replay AND d.stream = given.stream AND d.parked_at IS NOT NULL) AS behind) AS parked
+        ON CONFLICT DO NOTHING
+        """;
+
     // Rows fail: they come again later, or are parked for good, and with one all that follows of its record.
     private static string Failing(string which, string reason, string counted = "1", string? dueAt = null) => $"""
         WITH failed AS (
             UPDATE feeds.delivery f
             SET holder = NULL, held_until = NULL, failures = failures + {counted}, failed_at = clock_timestamp(), reason = {reason}, due_at = {dueAt ?? Backoff("failures")},
                 parked_at = CASE WHEN failures + {counted} >= max_attempts THEN clock_timestamp() END
-            FROM feeds.subscription WHERE name = $1 AND {which}
+            FROM feeds.subscription s WHERE s.name = $1 AND {which}
             RETURNING f.replay, f.stream, f.position, f.parked_at)
-        UPDATE feeds.delivery d SET parked_at = clock_timestamp(), reason = 'behind position ' || failed.position
+        UPDATE feeds.delivery d SET parked_at = clock_timestamp(), reason = '{Behind}'
         FROM failed WHERE failed.parked_at IS NOT NULL AND d.subscription = $1 AND d.replay = failed.replay AND d.stream = failed.stream AND d.position > failed.position AND d.parked_at IS NULL
         """;
 

@@ -40,7 +40,8 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
             await positions.Known.WaitAsync(cancellation);
             if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
             if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
-            var (isMore, soonest) = await replays.AdvanceAsync(name, access, cancellation);
+            if (looked.IsFull) return Ends(StatusCode.FailedPrecondition, options.WhyFull);
+            var (isMore, soonest) = looked.HasReplays ? await replays.AdvanceAsync(name, access, cancellation) : (false, null);
             if (isMore) looked = await deliveries.LookAsync(name, reader, cancellation) ?? looked;
             var room = Math.Min(most - looked.Held, batch);
             var stretch = room > 0 && looked.Fetched < positions.HighWater && looked.Waiting <= options.Window * 9 / 10

@@ -44,10 +44,10 @@ internal static class Parked
     /// <summary>Parks one that waits or is held, and with it what follows of its record.</summary>
     /// <returns>How many were parked; 0 when it does not wait: it is done, parked already, or has not been looked up yet.</returns>
     public static Task<int> ParkAsync(NpgsqlConnection connection, string name, long position, string replay, string reason, CancellationToken cancellation) => ChangeAsync(
-        connection, """
+        connection, $"""
         WITH one AS (SELECT stream FROM feeds.delivery WHERE subscription = $1 AND position = $2 AND replay = $3 AND parked_at IS NULL),
         parked AS (
-            UPDATE feeds.delivery d SET parked_at = clock_timestamp(), holder = NULL, held_until = NULL, reason = CASE WHEN d.position = $2 THEN $4 ELSE 'behind position ' || $2 END
+            UPDATE feeds.delivery d SET parked_at = clock_timestamp(), holder = NULL, held_until = NULL, reason = CASE WHEN d.position = $2 THEN $4 ELSE '{Deliveries.Behind}' END
             FROM one WHERE d.subscription = $1 AND d.replay = $3 AND d.stream = one.stream AND d.position >= $2 AND d.parked_at IS NULL RETURNING 1)
         SELECT count(*)::int FROM parked
         """, cancellation, name, position, replay, reason);

@@ -36,7 +36,7 @@ internal sealed partial class Readers(NpgsqlDataSource database, Deliveries deli
             {
                 BatchCommands =
                 {
-                    new("SELECT FROM feeds.subscription WHERE name = $1 FOR UPDATE") { Parameters = { new() { Value = subscription } } },
+                    new(Deliveries.Lock) { Parameters = { new() { Value = subscription } } },
                     new("UPDATE feeds.delivery SET holder = NULL, held_until = NULL WHERE subscription = $1 AND holder = $2 AND parked_at IS NULL")
                     {
                         Parameters = { new() { Value = subscription }, new() { Value = id } },

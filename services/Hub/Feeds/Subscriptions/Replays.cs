@@ -47,17 +47,12 @@ internal sealed class Replays(NpgsqlDataSource database, FeedPages pages, Subscr
             var (found, through) = await pages.FindAsync(position, access, most, cancellation, replay.Selection, replay.Through);
             await using var connection = await database.OpenConnectionAsync(cancellation);
             await using var batch = new NpgsqlBatch(connection);
-            batch.BatchCommands.Add(new("SELECT FROM feeds.subscription WHERE name = $1 FOR UPDATE") { Parameters = { new() { Value = replay.Subscription } } });
+            batch.BatchCommands.Add(new(Deliveries.Lock) { Parameters = { new() { Value = replay.Subscription } } });
             // Another one may have been first, or it was cancelled.
-            var put = new NpgsqlBatchCommand($"""
-                WITH moved AS (
-                    UPDATE feeds.replay SET position = $3, found = found + cardinality($4::bigint[]), filled_at = CASE WHEN cardinality($4::bigint[]) > 0 THEN clock_timestamp() ELSE filled_at END
-                    WHERE id = $1 AND position = $2 AND state = '{Replay.Running}' RETURNING subscription)
-                INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, parked_at, reason)
-                SELECT moved.subscription, $1, given.position, given.stream, 0, 0, clock_timestamp(), CASE WHEN before.first IS NOT NULL THEN clock_timestamp() END, 'behind position ' || before.first
-                FROM moved CROSS JOIN unnest($4::bigint[], $5::text[]) AS given (position, stream) CROSS JOIN LATERAL (
-                    SELECT min(d.position) AS first FROM feeds.delivery d WHERE d.subscription = moved.subscription AND d.replay = $1 AND d.stream = given.stream AND d.parked_at IS NOT NULL) AS before
-                """);
+            var put = new NpgsqlBatchCommand(Deliveries.Adding($"""
+                UPDATE feeds.replay SET position = $3, found = found + cardinality($4::bigint[]), filled_at = CASE WHEN cardinality($4::bigint[]) > 0 THEN clock_timestamp() ELSE filled_at END
+                WHERE id = $1 AND position = $2 AND state = '{Replay.Running}' RETURNING subscription, id AS replay
+                """));
             foreach (var value in (ReadOnlySpan<object>)[replay.Id, position, through, found.Select(one => one.Place.Position).ToArray(), found.Select(one => one.Stream).ToArray()])
                 put.Parameters.Add(new() { Value = value });
             batch.BatchCommands.Add(put);

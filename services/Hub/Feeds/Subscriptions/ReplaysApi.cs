@@ -46,7 +46,7 @@ internal sealed class ReplaysApi(
     private async Task<IResult> ListAsync(string? subscription, int limit, HttpContext context)
     {
         if (limit is < 1 or > MostItems) return Query.Problem("limit", $"1 to {MostItems} expected");
-        if (subscription is not null && !Slug.TryParse(subscription, out _)) return SubscriptionsApi.Unknown();
+        if (subscription is not null && !Slug.TryParse(subscription, out _)) return SubscriptionActs.Unknown();
         return Json(new { items = (await Replay.ListAsync(database, subscription, limit, context.RequestAborted)).Select(ReplayView.Of) });
     }
 
@@ -55,9 +55,9 @@ internal sealed class ReplaysApi(
 
     private async Task<IResult> BeginAsync(HttpContext context, bool dryRun)
     {
-        var (asked, problem) = await SubscriptionsApi.ReasonAsync<ReplayAsked>(context.Request, asked => asked.Reason);
+        var (asked, problem) = await SubscriptionActs.ReasonAsync<ReplayAsked>(context.Request, asked => asked.Reason);
         if (asked is null) return problem!;
-        if (await Subscription.FindAsync(database, asked.Subscription.ToString(), context.RequestAborted) is not { } subscription) return SubscriptionsApi.Unknown();
+        if (await Subscription.FindAsync(database, asked.Subscription.ToString(), context.RequestAborted) is not { } subscription) return SubscriptionActs.Unknown();
         if (WhatIsWrong(asked) is { } wrong) return wrong;
         if (!TryTime(asked.From, isEnd: false, out var from)) return Body.Unprocessable("from", TerritoryClock.MomentForm);
         if (!TryTime(asked.To, isEnd: true, out var to)) return Body.Unprocessable("to", TerritoryClock.MomentForm);
@@ -85,7 +85,7 @@ internal sealed class ReplaysApi(
             await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
             {
                 // It may have been deleted meanwhile.
-                if (!await HoldAsync(connection, subscription.Name, context.RequestAborted)) return SubscriptionsApi.Unknown();
+                if (!await Deliveries.HoldAsync(connection, subscription.Name, context.RequestAborted)) return SubscriptionActs.Unknown();
                 await made.AddAsync(connection, context.RequestAborted);
                 await audit.AppendAsync(
                     connection, new(made.AskedBy, "replays.begun", made.Id, made.Reason, new JsonObject
@@ -108,7 +108,7 @@ internal sealed class ReplaysApi(
         }
         catch (RpcException e)
         {
-            return SubscriptionsApi.Refused(e);
+            return FeedApi.Problem(e, ofBody: true);
         }
     }
 
@@ -120,7 +120,7 @@ internal sealed class ReplaysApi(
         await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
         await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
         {
-            await HoldAsync(connection, replay.Subscription, context.RequestAborted);
+            await Deliveries.HoldAsync(connection, replay.Subscription, context.RequestAborted);
             if (!await replay.CancelAsync(connection, context.RequestAborted))
                 return TypedResults.Problem(title: "Ended already", detail: $"This replay is {replay.State}.", statusCode: StatusCodes.Status409Conflict);
             await audit.AppendAsync(connection, new(Caller.Of(context.User).Id, "replays.cancelled", id, asked?.Reason, new JsonObject { ["subscription"] = replay.Subscription, ["found"] = replay.Found }), context.RequestAborted);
@@ -128,12 +128,6 @@ internal sealed class ReplaysApi(
         }
 
         return await ShowAsync(id, context);
-    }
-
-    private static async Task<bool> HoldAsync(NpgsqlConnection connection, string subscription, CancellationToken cancellation)
-    {
-        await using var held = new NpgsqlCommand("SELECT name FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = subscription } } };
-        return await held.ExecuteScalarAsync(cancellation) is not null;
     }
 
     // No more than can be counted while somebody waits.

@@ -16,10 +16,11 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// <param name="AckTimeout">Seconds within which a delivery is to be acknowledged.</param>
 /// <param name="IsSuspended">Whether nothing is given until it is resumed.</param>
 /// <param name="Reason">Why it is suspended.</param>
+/// <param name="SuspendedBy">Who suspended it; null when it is not, or that was not noted.</param>
 /// <param name="CreatedAt">When it was made.</param>
 /// <param name="CreatedBy">By whom.</param>
 internal sealed record Subscription(
-    string Name, string Client, string? Agreement, string Kind, FeedFilter Filter, long Fetched, int MaxAttempts, int AckTimeout, bool IsSuspended, string? Reason,
+    string Name, string Client, string? Agreement, string Kind, FeedFilter Filter, long Fetched, int MaxAttempts, int AckTimeout, bool IsSuspended, string? Reason, string? SuspendedBy,
     DateTimeOffset CreatedAt, string CreatedBy)
 {
     /// <summary>Readers come for it.</summary>
@@ -28,7 +29,10 @@ internal sealed record Subscription(
     /// <summary>The hub brings it.</summary>
     public const string Webhook = "webhook";
 
-    private const string Columns = "name, client, agreement, kind, filter, fetched, max_attempts, ack_timeout, state, reason, created_at, created_by";
+    /// <summary>Who suspends one whose endpoint is gone.</summary>
+    public const string Hub = "hub";
+
+    private const string Columns = "name, client, agreement, kind, filter, fetched, max_attempts, ack_timeout, state, reason, suspended_by, created_at, created_by";
 
     /// <summary>One of this name, or null.</summary>
     public static async Task<Subscription?> FindAsync(NpgsqlDataSource database, string name, CancellationToken cancellation)
@@ -54,7 +58,7 @@ internal sealed record Subscription(
     /// <summary>Adds it, as part of the transaction that a connection is in; false when there is one of this name.</summary>
     public async Task<bool> AddAsync(NpgsqlConnection connection, CancellationToken cancellation)
     {
-        await using var command = new NpgsqlCommand($"INSERT INTO feeds.subscription ({Columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active', NULL, $9, $10) ON CONFLICT DO NOTHING", connection);
+        await using var command = new NpgsqlCommand($"INSERT INTO feeds.subscription ({Columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'active', NULL, NULL, $9, $10) ON CONFLICT DO NOTHING", connection);
         command.Parameters.Add(new() { Value = Name });
         command.Parameters.Add(new() { Value = Client });
         command.Parameters.Add(EventStore.Query.Text(Agreement));
@@ -68,13 +72,46 @@ internal sealed record Subscription(
         return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }
 
-    /// <summary>Suspends one, as part of the transaction that a connection is in.</summary>
-    public static async Task SuspendAsync(NpgsqlConnection connection, string name, string reason, CancellationToken cancellation)
+    /// <summary>
+    /// Counts those of a client, as part of the transaction that a connection is in: until that ends nobody else counts them, so that two
+    /// who make one at a time do not both see room.
+    /// </summary>
+    public static async Task<long> CountAsync(NpgsqlConnection connection, string client, CancellationToken cancellation)
     {
-        await using var command = new NpgsqlCommand("UPDATE feeds.subscription SET state = 'suspended', reason = $2 WHERE name = $1", connection);
-        command.Parameters.Add(new() { Value = name });
-        command.Parameters.Add(new() { Value = reason });
-        await command.ExecuteNonQueryAsync(cancellation);
+        await using var batch = new NpgsqlBatch(connection)
+        {
+            BatchCommands =
+            {
+                new("SELECT FROM pg_advisory_xact_lock(hashtextextended('feeds.subscription ' || $1, 0))") { Parameters = { new() { Value = client } } },
+                new("SELECT count(*) FROM feeds.subscription WHERE client = $1") { Parameters = { new() { Value = client } } },
+            },
+        };
+        await using var row = await batch.ExecuteReaderAsync(cancellation);
+        await row.NextResultAsync(cancellation);
+        await row.ReadAsync(cancellation);
+        return row.GetInt64(0);
+    }
+
+    /// <summary>Suspends one for somebody, as part of the transaction that a connection is in.</summary>
+    /// <returns>False, with nothing changed, when an administrator suspended it already and this is none.</returns>
+    public static Task<bool> SuspendAsync(NpgsqlConnection connection, string name, string reason, string by, bool isAdministrator, CancellationToken cancellation) =>
+        DecideAsync(connection, "state = 'suspended', reason = $3, suspended_by = $4", cancellation, name, isAdministrator, reason, by);
+
+    /// <summary>Resumes one for somebody, in the same way; what waits comes at once.</summary>
+    /// <returns>False, with nothing changed, when an administrator suspended it and this is none.</returns>
+    public static async Task<bool> ResumeAsync(NpgsqlConnection connection, string name, bool isAdministrator, CancellationToken cancellation)
+    {
+        if (!await DecideAsync(connection, "state = 'active', reason = NULL, suspended_by = NULL", cancellation, name, isAdministrator)) return false;
+        await Deliveries.HurryAsync(connection, name, cancellation);
+        return true;
+    }
+
+    // Who suspends what is not theirs is an administrator, or the hub.
+    private static async Task<bool> DecideAsync(NpgsqlConnection connection, string set, CancellationToken cancellation, params object[] values)
+    {
+        await using var command = new NpgsqlCommand($"UPDATE feeds.subscription SET {set} WHERE name = $1 AND ($2 OR suspended_by IS NULL OR suspended_by IN (client, '{Hub}'))", connection);
+        foreach (var value in values) command.Parameters.Add(new() { Value = value });
+        return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }
 
     /// <summary>Its table.</summary>
@@ -91,6 +128,7 @@ internal sealed record Subscription(
         table.AddColumn("ack_timeout", "integer").NotNull();
         table.AddColumn("state", "text").NotNull();
         table.AddColumn("reason", "text");
+        table.AddColumn("suspended_by", "text");
         table.AddColumn("created_at", "timestamptz").NotNull();
         table.AddColumn("created_by", "text").NotNull();
         return table;
@@ -99,5 +137,6 @@ internal sealed record Subscription(
     private static Subscription Read(NpgsqlDataReader reader) => new(
         reader.GetString(0), reader.GetString(1), reader.IsDBNull(2) ? null : reader.GetString(2), reader.GetString(3),
         JsonSerializer.Deserialize<FeedFilter>(reader.GetString(4), ContractJson.Options)!, reader.GetInt64(5), reader.GetInt32(6), reader.GetInt32(7),
-        reader.GetString(8) == "suspended", reader.IsDBNull(9) ? null : reader.GetString(9), reader.GetFieldValue<DateTimeOffset>(10), reader.GetString(11));
+        reader.GetString(8) == "suspended", reader.IsDBNull(9) ? null : reader.GetString(9), reader.IsDBNull(10) ? null : reader.GetString(10),
+        reader.GetFieldValue<DateTimeOffset>(11), reader.GetString(12));
 }

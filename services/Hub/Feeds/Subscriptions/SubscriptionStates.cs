@@ -13,7 +13,7 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// <param name="OldestUnacknowledged">When the oldest of them was given first.</param>
 /// <param name="Parked">Parked events.</param>
 /// <param name="Replaying">Events that are still to be given of each replay.</param>
-/// <param name="FailingSince">Of a webhook: since when its endpoint takes nothing though something is brought; null when it takes events.</param>
+/// <param name="FailingSince">Of a webhook: since when its endpoint takes nothing though something is brought; null when it takes events, nothing waits, or it is suspended.</param>
 internal sealed record SubscriptionState(
     string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince)
 {
@@ -27,6 +27,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(10);
 
     private readonly NpgsqlDataSource _database;
+    private readonly SubscriptionOptions _options;
     private readonly StoreSchema _schema;
     private readonly TimeProvider _clock;
     private readonly ILogger<SubscriptionStates> _logger;
@@ -35,9 +36,9 @@ internal sealed partial class SubscriptionStates : BackgroundService
     private readonly Meter _meter = new(Telemetry.Name);
     private IReadOnlyDictionary<string, SubscriptionState> _seen = new Dictionary<string, SubscriptionState>();
 
-    public SubscriptionStates(NpgsqlDataSource database, StoreSchema schema, TimeProvider clock, ILogger<SubscriptionStates> logger)
+    public SubscriptionStates(NpgsqlDataSource database, SubscriptionOptions options, StoreSchema schema, TimeProvider clock, ILogger<SubscriptionStates> logger)
     {
-        (_database, _schema, _clock, _logger) = (database, schema, clock, logger);
+        (_database, _options, _schema, _clock, _logger) = (database, options, schema, clock, logger);
         _meter.CreateObservableGauge("hub.subscription.lag", () => Each(state => state.Lag), "{event}", "Events of the store that a subscription has not looked through, and those that wait in it");
         _meter.CreateObservableGauge("hub.subscription.unacknowledged", () => Each(state => state.Unacknowledged), "{event}", "Events given to a reader and not acknowledged");
         _meter.CreateObservableGauge(
@@ -47,6 +48,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
             "hub.subscription.failing", () => Each(state => state.FailingSince is { } since ? Math.Max(0, (_clock.GetUtcNow() - since).TotalSeconds) : 0), "s",
             "How long the endpoint of a webhook has taken nothing though something waits");
         _meter.CreateObservableGauge("hub.subscription.parked", () => Each(state => state.Parked), "{event}", "Events that are parked");
+        _meter.CreateObservableGauge("hub.subscription.full", () => Each(state => IsFull(state) ? 1 : 0), "", "1 when so many events are parked that nothing more is given");
     }
 
     /// <summary>All of them, or the one named, as they are now.</summary>
@@ -59,7 +61,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
                     count(first_given_at) FILTER (WHERE parked_at IS NULL) AS given, min(first_given_at) FILTER (WHERE parked_at IS NULL) AS since, count(parked_at) AS parked
                 FROM feeds.delivery WHERE $1::text IS NULL OR subscription = $1 GROUP BY subscription, replay)
             SELECT s.name, s.fetched, greatest({Positions.End} - s.fetched, 0), c.replay, coalesce(c.waiting, 0), c.first, coalesce(c.given, 0), c.since, coalesce(c.parked, 0),
-                (SELECT failing_since FROM feeds.webhook w WHERE w.subscription = s.name)
+                (SELECT failing_since FROM feeds.webhook w WHERE w.subscription = s.name AND s.state = 'active')
             FROM feeds.subscription s LEFT JOIN counted c ON c.subscription = s.name WHERE $1::text IS NULL OR s.name = $1 ORDER BY s.name, c.replay
             """);
         command.Parameters.Add(Query.Text(name));
@@ -102,7 +104,9 @@ internal sealed partial class SubscriptionStates : BackgroundService
             {
                 try
                 {
-                    Volatile.Write(ref _seen, await NowAsync(null, stoppingToken));
+                    var now = await NowAsync(null, stoppingToken);
+                    foreach (var state in now.Values.Where(IsFull).Where(state => !_seen.TryGetValue(state.Name, out var before) || !IsFull(before))) LogFull(state.Name, state.Parked);
+                    Volatile.Write(ref _seen, now);
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
@@ -118,9 +122,14 @@ internal sealed partial class SubscriptionStates : BackgroundService
         }
     }
 
+    private bool IsFull(SubscriptionState state) => state.Parked >= _options.MostParked;
+
     private IEnumerable<Measurement<T>> Each<T>(Func<SubscriptionState, T> value)
         where T : struct =>
         Volatile.Read(ref _seen).Values.Select(state => new Measurement<T>(value(state), new KeyValuePair<string, object?>("subscription", state.Name)));
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Of the subscription {Subscription} {Parked} events are parked: nothing more is given until some are replayed or discarded.")]
+    private partial void LogFull(string subscription, long parked);
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "The subscriptions could not be looked up. {Reason}")]
     private partial void LogAway(string reason);

@@ -134,21 +134,22 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         }
     }
 
-    // A reader that does not read is waited for: its time to acknowledge begins when it has taken the delivery. The rest is not kept from others meanwhile.
+    // A reader that is slow to take a delivery has as long for that as it has to acknowledge it, which begins when it has taken it. One that
+    // takes longer has failed, though its call stands: the delivery goes to another one. The rest is not kept from others meanwhile.
     private async Task WriteAsync(Giving giving, List<Claimed> left, Claimed one, Task writing, CancellationToken cancellation)
     {
         if (!writing.IsCompleted) await Task.WhenAny(writing, Task.Delay(s_slow, cancellation));
         if (!writing.IsCompleted)
         {
-            await deliveries.GiveBackAsync(giving.Subscription.Name, giving.Reader, left, cancellation);
+            var name = giving.Subscription.Name;
+            await deliveries.GiveBackAsync(name, giving.Reader, left, cancellation);
             left.Clear();
-            while (!writing.IsCompleted)
-            {
-                await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, [one], cancellation);
-                await Task.WhenAny(writing, Task.Delay(TimeSpan.FromSeconds(giving.Subscription.AckTimeout) / 4, cancellation));
-            }
-
-            await deliveries.ExtendAsync(giving.Subscription.Name, giving.Reader, [one], cancellation);
+            // Before its time is over in the store too, so that it is known why.
+            var over = Task.Delay(TimeSpan.FromSeconds(giving.Subscription.AckTimeout), cancellation);
+            await deliveries.ExtendAsync(name, giving.Reader, [one], cancellation);
+            await Task.WhenAny(writing, over);
+            if (writing.IsCompleted) await deliveries.ExtendAsync(name, giving.Reader, [one], cancellation);
+            else if (!cancellation.IsCancellationRequested) await deliveries.RejectAsync(name, giving.Reader, one, $"not taken by its reader within {giving.Subscription.AckTimeout} s", cancellation);
         }
 
         await writing;

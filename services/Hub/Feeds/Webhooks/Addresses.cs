@@ -26,6 +26,8 @@ internal sealed class Addresses(WebhookOptions options)
     // Of IPv6 nothing else is given out as public: loopback, mapped and translated IPv4 (NAT64), unique-local, link-local and multicast are outside.
     private static readonly IPNetwork s_global = IPNetwork.Parse("2000::/3");
 
+    private static readonly TimeSpan s_headStart = TimeSpan.FromMilliseconds(300);
+
     private readonly IReadOnlyList<IPNetwork> _allowed = options.Networks();
 
     /// <summary>Whether any network is allowed, and with it delivery without TLS.</summary>
@@ -53,28 +55,35 @@ internal sealed class Addresses(WebhookOptions options)
                 needsAllowed && found.Any(IsPublic) ? "without TLS the hub delivers only to networks of Webhooks__AllowedNetworks" : "the host's address is not public, and of no network of Webhooks__AllowedNetworks");
         }
 
-        Exception? last = null;
-        foreach (var address in right)
+        return await ConnectAsync(right, context.DnsEndPoint.Port, cancellation);
+    }
+
+    /// <summary>
+    /// Connects to the first of the addresses that answers: each is tried a moment after the one before it, or as soon as that has failed,
+    /// so that one at which nobody answers does not use up the time of the others (RFC 8305).
+    /// </summary>
+    /// <exception cref="SocketException">None could be connected to: what was wrong with the last.</exception>
+    public static async Task<Stream> ConnectAsync(IReadOnlyList<IPAddress> addresses, int port, CancellationToken cancellation)
+    {
+        using var others = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var (left, tries) = (new Queue<IPAddress>(addresses), new List<Task<Stream>>());
+        try
         {
-            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            try
+            while (true)
             {
-                await socket.ConnectAsync(address, context.DnsEndPoint.Port, cancellation);
-                return new NetworkStream(socket, ownsSocket: true);
-            }
-            catch (SocketException e)
-            {
-                socket.Dispose();
-                last = e;
-            }
-            catch
-            {
-                socket.Dispose();
-                throw;
+                if (left.TryDequeue(out var address)) tries.Add(OpenAsync(address, port, others.Token));
+                var done = await Task.WhenAny(left.Count > 0 ? [.. tries, Task.Delay(s_headStart, cancellation)] : tries);
+                cancellation.ThrowIfCancellationRequested();
+                if (done is not Task<Stream> tried) continue;
+                tries.Remove(tried);
+                if (tried.IsCompletedSuccessfully || (left.Count == 0 && tries.Count == 0)) return await tried;
             }
         }
-
-        throw last!;
+        finally
+        {
+            await others.CancelAsync();
+            foreach (var late in tries) _ = late.ContinueWith(ended => ended.IsCompletedSuccessfully ? ended.Result.DisposeAsync().AsTask() : Task.FromResult(ended.Exception), TaskScheduler.Default);
+        }
     }
 
     /// <summary>What is wrong with an endpoint's URL as it is written; null when nothing is.</summary>
@@ -89,5 +98,20 @@ internal sealed class Addresses(WebhookOptions options)
         return endpoint.UserInfo.Length > 0 || endpoint.Fragment.Length > 0 ? "an address without user and fragment expected"
             : endpoint.Scheme == "http" && !AnyAllowed ? "https expected"
             : null;
+    }
+
+    private static async Task<Stream> OpenAsync(IPAddress address, int port, CancellationToken cancellation)
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(address, port, cancellation);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
     }
 }

@@ -86,8 +86,8 @@ internal sealed class Endpoints : IDisposable
     /// <param name="origin">The hub's name.</param>
     /// <param name="timeout">How long it may take.</param>
     /// <param name="cancellation">Gives up.</param>
-    /// <returns>Why it may not, or null; and how many requests a minute it may make, null for as many as are taken.</returns>
-    public async Task<(string? Refused, int? Rate)> AskAsync(Uri url, string origin, TimeSpan timeout, CancellationToken cancellation)
+    /// <returns>Whether it may: taken; refused, and why; or away, and why it could not be asked. And how many requests a minute it may make, null for as many as are taken.</returns>
+    public async Task<(Answer Answer, int? Rate)> AskAsync(Uri url, string origin, TimeSpan timeout, CancellationToken cancellation)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(timeout);
@@ -109,11 +109,11 @@ internal sealed class Endpoints : IDisposable
 
                 return new(Verdict.Taken, "");
             }, limit.Token);
-            return (answer.Verdict == Verdict.Taken ? null : answer.Why, rate);
+            return (answer, rate);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
-            return ($"it did not answer OPTIONS within {timeout.TotalSeconds:0.#} s", null);
+            return (new(Verdict.Away, $"no answer to OPTIONS within {timeout.TotalSeconds:0.#} s"), null);
         }
     }
 

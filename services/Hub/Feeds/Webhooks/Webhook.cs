@@ -11,11 +11,14 @@ namespace Intercommunalite.Hub.Feeds.Webhooks;
 /// <param name="Secrets">Secrets that sign now, wrapped, the newest first.</param>
 /// <param name="Rate">Most requests a minute that the endpoint allowed; null for as many as it takes.</param>
 /// <param name="SucceededAt">When it took an event last.</param>
-/// <param name="FailingSince">Since when it has taken nothing though something was brought; null when it took the last one.</param>
-/// <param name="LastFailure">Why it took the last one that it did not take, as a status code or without an answer.</param>
+/// <param name="FailingSince">Since when it has taken nothing, whatever was brought; null when it took one since, when nothing waits, and for one that refuses single events.</param>
+/// <param name="LastFailure">What it last answered when it took nothing, as a status code, or why there was no answer.</param>
 internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[]> Secrets, int? Rate, DateTimeOffset? SucceededAt, DateTimeOffset? FailingSince, string? LastFailure)
 {
     private const string Columns = "subscription, url, secret, CASE WHEN previous_until > clock_timestamp() THEN previous END, rate, succeeded_at, failing_since, last_failure";
+
+    /// <summary>Whether personal data that is allowed may go there: by TLS alone.</summary>
+    public bool MayHavePersonal => Url.Scheme == Uri.UriSchemeHttps;
 
     /// <summary>Whether it has been failing for so long that somebody should know.</summary>
     public bool IsAlert(WebhookOptions options, DateTimeOffset now) => FailingSince is { } since && now - since >= options.AlertAfter;
@@ -52,30 +55,54 @@ internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[
     /// <summary>Makes a node's reader the one that delivers, unless another one that is alive does; and keeps it so.</summary>
     public static async Task<bool> TakeAsync(NpgsqlDataSource database, string subscription, Guid reader, CancellationToken cancellation)
     {
-        await using var command = database.CreateCommand("""
-            WITH taken AS (
-                UPDATE feeds.webhook w SET holder = $2 WHERE subscription = $1
-                    AND (holder IS NULL OR holder = $2 OR NOT EXISTS (SELECT FROM feeds.reader WHERE id = holder AND seen_at > clock_timestamp() - interval '10 s'))
-                RETURNING subscription)
-            INSERT INTO feeds.reader AS r (id, subscription, seen_at) SELECT $2, subscription, clock_timestamp() FROM taken
-            ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING 1
-            """);
-        command.Parameters.Add(new() { Value = subscription });
-        command.Parameters.Add(new() { Value = reader });
-        return await command.ExecuteScalarAsync(cancellation) is not null;
+        await using var connection = await database.OpenConnectionAsync(cancellation);
+        await using var batch = new NpgsqlBatch(connection)
+        {
+            BatchCommands =
+            {
+                // What the second statement sees begins when this one is done: the reader of a node that was first is known to it.
+                new("SELECT FROM feeds.webhook WHERE subscription = $1 FOR UPDATE") { Parameters = { new() { Value = subscription } } },
+                new("""
+                    WITH taken AS (
+                        UPDATE feeds.webhook w SET holder = $2 WHERE subscription = $1
+                            AND (holder IS NULL OR holder = $2 OR NOT EXISTS (SELECT FROM feeds.reader WHERE id = holder AND seen_at > clock_timestamp() - interval '10 s'))
+                        RETURNING subscription)
+                    INSERT INTO feeds.reader AS r (id, subscription, seen_at) SELECT $2, subscription, clock_timestamp() FROM taken
+                    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING 1
+                    """) { Parameters = { new() { Value = subscription }, new() { Value = reader } } },
+            },
+        };
+        await using var row = await batch.ExecuteReaderAsync(cancellation);
+        await row.NextResultAsync(cancellation);
+        return await row.ReadAsync(cancellation);
     }
 
-    /// <summary>The endpoint took an event.</summary>
-    public static Task SucceededAsync(NpgsqlDataSource database, string subscription, CancellationToken cancellation) => RunAsync(
-        database, "UPDATE feeds.webhook SET succeeded_at = clock_timestamp(), failing_since = NULL WHERE subscription = $1", cancellation, subscription);
+    /// <summary>The endpoint took an event; nothing is noted when it is brought elsewhere by now.</summary>
+    public Task SucceededAsync(NpgsqlDataSource database, CancellationToken cancellation) => RunAsync(
+        database, "UPDATE feeds.webhook SET succeeded_at = clock_timestamp(), failing_since = NULL WHERE subscription = $1 AND url = $2", cancellation, Subscription, Url.AbsoluteUri);
 
-    /// <summary>The endpoint did not take one.</summary>
-    public static Task FailedAsync(NpgsqlDataSource database, string subscription, string why, CancellationToken cancellation) => RunAsync(
-        database, "UPDATE feeds.webhook SET failing_since = coalesce(failing_since, clock_timestamp()), last_failure = $2 WHERE subscription = $1", cancellation, subscription, why);
+    /// <summary>The endpoint takes nothing now.</summary>
+    /// <returns>False, with nothing noted, when it is brought elsewhere by now.</returns>
+    public async Task<bool> AwayAsync(NpgsqlDataSource database, string why, CancellationToken cancellation) => await RunAsync(
+        database, "UPDATE feeds.webhook SET failing_since = coalesce(failing_since, clock_timestamp()), last_failure = $3 WHERE subscription = $1 AND url = $2", cancellation, Subscription, Url.AbsoluteUri, why) == 1;
 
-    /// <summary>What waited because the endpoint took nothing need wait no longer.</summary>
-    public static Task BackAsync(NpgsqlDataSource database, string subscription, CancellationToken cancellation) => RunAsync(
-        database, "UPDATE feeds.delivery SET due_at = clock_timestamp() WHERE subscription = $1 AND parked_at IS NULL AND holder IS NULL AND failures = 0 AND due_at > clock_timestamp()", cancellation, subscription);
+    /// <summary>The endpoint is gone: its subscription is suspended by the hub, in the transaction of a connection that holds the subscription.</summary>
+    /// <returns>False, with nothing changed, when it is brought elsewhere by now, was suspended before, or is another subscription of the same name.</returns>
+    public async Task<bool> SuspendAsync(NpgsqlConnection connection, DateTimeOffset createdAt, string reason, CancellationToken cancellation)
+    {
+        await using var command = new NpgsqlCommand($"""
+            UPDATE feeds.subscription SET state = 'suspended', reason = $2, suspended_by = '{Subscriptions.Subscription.Hub}'
+            WHERE name = $1 AND state = 'active' AND created_at = $3 AND EXISTS (SELECT FROM feeds.webhook WHERE subscription = $1 AND url = $4)
+            """, connection);
+        foreach (var value in (ReadOnlySpan<object>)[Subscription, reason, createdAt.ToUniversalTime(), Url.AbsoluteUri]) command.Parameters.Add(new() { Value = value });
+        return await command.ExecuteNonQueryAsync(cancellation) == 1;
+    }
+
+    /// <summary>Of an endpoint for which nothing waits any more it is not known that it takes nothing.</summary>
+    public Task ForgetIfIdleAsync(NpgsqlDataSource database, CancellationToken cancellation) => RunAsync(
+        database, """
+        UPDATE feeds.webhook SET failing_since = NULL WHERE subscription = $1 AND url = $2 AND NOT EXISTS (SELECT FROM feeds.delivery d WHERE d.subscription = $1 AND d.parked_at IS NULL)
+        """, cancellation, Subscription, Url.AbsoluteUri);
 
     /// <summary>Wraps the secrets with the newest master key.</summary>
     /// <returns>How many were wrapped anew.</returns>
@@ -129,10 +156,10 @@ internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[
         row.IsDBNull(4) ? null : row.GetInt32(4), row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5), row.IsDBNull(6) ? null : row.GetFieldValue<DateTimeOffset>(6),
         row.IsDBNull(7) ? null : row.GetString(7));
 
-    private static async Task RunAsync(NpgsqlDataSource database, string sql, CancellationToken cancellation, params object[] values)
+    private static async Task<int> RunAsync(NpgsqlDataSource database, string sql, CancellationToken cancellation, params object[] values)
     {
         await using var command = database.CreateCommand(sql);
         foreach (var value in values) command.Parameters.Add(new() { Value = value });
-        await command.ExecuteNonQueryAsync(cancellation);
+        return await command.ExecuteNonQueryAsync(cancellation);
     }
 }

@@ -9,7 +9,6 @@ using Intercommunalite.Hub.Feeds.Subscriptions;
 using Intercommunalite.Hub.Privacy;
 using Npgsql;
 using Polly;
-using Polly.CircuitBreaker;
 using Polly.Retry;
 using Polly.Timeout;
 
@@ -26,7 +25,6 @@ internal sealed partial class WebhookDelivery(
     private const int MostAtATime = 8;
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_mostRetryAfter = TimeSpan.FromHours(1);
-    private static readonly ResiliencePropertyKey<bool> s_isFresh = new("fresh");
 
     private readonly Dictionary<string, Task> _loops = new(StringComparer.Ordinal);
 
@@ -72,7 +70,7 @@ internal sealed partial class WebhookDelivery(
             readers.Begin(name, id);
             try
             {
-                await BringAsync(new(name, id, options), flying, stopping);
+                await BringAsync(name, id, flying, stopping);
             }
             finally
             {
@@ -91,19 +89,24 @@ internal sealed partial class WebhookDelivery(
         }
     }
 
-    private async Task BringAsync(Bringing to, HashSet<Task> flying, CancellationToken stopping)
+    private async Task BringAsync(string name, Guid reader, HashSet<Task> flying, CancellationToken stopping)
     {
         var looked = 0L;
         FeedAccess? access = null;
+        Bringing? to = null;
         while (true)
         {
             flying.RemoveWhere(sent => sent.IsCompleted);
-            if (looked == 0 || Stopwatch.GetElapsedTime(looked) > s_look)
+            if (to is null || Stopwatch.GetElapsedTime(looked) > s_look)
             {
-                if (await Subscription.FindAsync(database, to.Name, stopping) is not { IsSuspended: false } subscription || (to.Subscription ?? subscription).CreatedAt != subscription.CreatedAt) return;
-                if (await Webhook.FindAsync(database, to.Name, stopping) is not { } webhook || !await Webhook.TakeAsync(database, to.Name, to.Reader, stopping)) return;
-                to.Begin(subscription, webhook, [.. webhook.Secrets.Select(wrapped => master.Unwrap(wrapped))]);
+                if (await Subscription.FindAsync(database, name, stopping) is not { IsSuspended: false } subscription || (to?.Target.Subscription ?? subscription).CreatedAt != subscription.CreatedAt) return;
+                if (await Webhook.FindAsync(database, name, stopping) is not { } webhook || !await Webhook.TakeAsync(database, name, reader, stopping)) return;
+                var target = new Target(subscription, webhook, [.. webhook.Secrets.Select(wrapped => master.Unwrap(wrapped))]);
+                // Another address is another endpoint: what is known of the one before, and the pause that it has, end with it.
+                if (to?.Target.Webhook.Url == webhook.Url) to.Target = target;
+                else to = new(reader, target, options);
                 access ??= new(Reader.OfClient(subscription.Client, subscription.Agreement is null, rights), subscription.Agreement ?? "", subscription.Filter, agreements);
+                if (webhook.FailingSince is not null) await webhook.ForgetIfIdleAsync(database, stopping);
                 if (to.SaysAlert(options, time.GetUtcNow()) is { } alert) Say(alert, webhook);
                 looked = Stopwatch.GetTimestamp();
             }
@@ -114,10 +117,10 @@ internal sealed partial class WebhookDelivery(
                 continue;
             }
 
-            var most = to.IsProbing || to.Webhook.Rate is not null ? 1 : MostAtATime;
+            var most = to.IsProbing || to.Target.Webhook.Rate is not null ? 1 : MostAtATime;
             if (flying.Count >= most)
             {
-                await Task.WhenAny(flying);
+                await AnyAsync(flying, Task.Delay(s_look, stopping));
                 continue;
             }
 
@@ -128,9 +131,11 @@ internal sealed partial class WebhookDelivery(
     // False when there is nothing more to be brought.
     private async Task<bool> TakeOnAsync(Bringing to, FeedAccess access, int most, HashSet<Task> flying, CancellationToken stopping)
     {
+        // One and the same for what is read and where that goes, whatever is changed meanwhile.
+        var target = to.Target;
         try
         {
-            var found = await finding.NextAsync(to.Subscription, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
+            var found = await finding.NextAsync(target.Subscription, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
             if (found.Ended is not null) return false;
             if (found.Claimed.Count == 0)
             {
@@ -141,20 +146,20 @@ internal sealed partial class WebhookDelivery(
             var left = new List<Claimed>(found.Claimed);
             try
             {
-                var read = await finding.ReadAsync(found.Claimed, access, to.Webhook.Url.Scheme == Uri.UriSchemeHttps, stopping);
+                var read = await finding.ReadAsync(found.Claimed, access, target.Webhook.MayHavePersonal, stopping);
                 var gone = found.Claimed.Where(one => !read.Events.ContainsKey(one.Position)).ToList();
                 if (read.Page.IsStale(access)) return true;
-                await deliveries.DropAsync(to.Name, to.Reader, gone, stopping);
+                await deliveries.DropAsync(target.Name, to.Reader, gone, stopping);
                 left.RemoveAll(gone.Contains);
                 foreach (var one in found.Claimed.Except(gone))
                 {
                     left.Remove(one);
-                    flying.Add(BringAsync(to, one, read.Events[one.Position], () => read.Page.IsStale(access), stopping));
+                    flying.Add(BringAsync(to, target, one, read.Events[one.Position], () => read.Page.IsStale(access), stopping));
                 }
             }
             finally
             {
-                await readers.TryAsync(() => deliveries.GiveBackAsync(to.Name, to.Reader, left, CancellationToken.None));
+                await readers.TryAsync(() => deliveries.GiveBackAsync(target.Name, to.Reader, left, CancellationToken.None));
             }
         }
         catch (RpcException)
@@ -166,7 +171,7 @@ internal sealed partial class WebhookDelivery(
         return true;
     }
 
-    private async Task BringAsync(Bringing to, Claimed one, FeedEvent read, Func<bool> isStale, CancellationToken stopping)
+    private async Task BringAsync(Bringing to, Target target, Claimed one, FeedEvent read, Func<bool> isStale, CancellationToken stopping)
     {
         try
         {
@@ -177,42 +182,52 @@ internal sealed partial class WebhookDelivery(
                 extensions.WriteNumber("attempt", one.Attempt);
                 if (one.Replay.Length > 0) extensions.WriteString("replay", one.Replay);
             })));
-            var answer = await to.SendAsync(one.Attempt == 1, async cancellation => isStale() ? null : await endpoints.PostAsync(to.Webhook, to.Secrets, id, body, cancellation), stopping);
+            var answer = await to.SendAsync(one.Attempt == 1, async cancellation => isStale() ? null : await endpoints.PostAsync(target.Webhook, target.Secrets, id, body, cancellation), stopping);
             switch (answer)
             {
                 case null:
-                    await deliveries.GiveBackAsync(to.Name, to.Reader, [one], stopping);
+                    await deliveries.GiveBackAsync(target.Name, to.Reader, [one], stopping);
                     break;
                 case { Verdict: Verdict.Taken }:
-                    await deliveries.AcknowledgeAsync(to.Name, [(to.Reader, one)], stopping);
-                    await Webhook.SucceededAsync(database, to.Name, stopping);
-                    if (to.WasAway) await Webhook.BackAsync(database, to.Name, stopping);
+                    await deliveries.AcknowledgeAsync(target.Name, [(to.Reader, one)], stopping);
+                    await target.Webhook.SucceededAsync(database, stopping);
+                    if (to.WasAway)
+                    {
+                        await deliveries.BackAsync(target.Name, stopping);
+                        to.WasAway = false;
+                    }
+
                     break;
-                case { Verdict: Verdict.Gone }:
-                    await SuspendAsync(to.Name, $"the endpoint is gone ({answer.Why})", stopping);
+                case { Verdict: Verdict.Gone } when await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping):
                     break;
                 default:
-                    await Webhook.FailedAsync(database, to.Name, answer.Why, stopping);
-                    await deliveries.FailAsync(to.Name, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, to.Wait(answer.RetryAfter is { } asked && asked > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter), stopping);
+                    // At once, before another one goes there.
+                    var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
+                    // For an address that is left nothing waits.
+                    if (answer.Verdict == Verdict.Away && !await target.Webhook.AwayAsync(database, answer.Why, stopping)) wait = TimeSpan.Zero;
+                    await deliveries.FailAsync(target.Name, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
                     break;
             }
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
             // It is held still: it comes again when the time to acknowledge is over, or this loop ends.
-            LogBroken(to.Name, e.GetType().Name);
+            LogBroken(target.Name, e.GetType().Name);
         }
     }
 
-    private async Task SuspendAsync(string name, string reason, CancellationToken cancellation)
+    // False when the endpoint is no longer that of the subscription, or that is suspended already.
+    private async Task<bool> SuspendAsync(Target target, string reason, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await Subscription.SuspendAsync(connection, name, reason, cancellation);
-        await audit.AppendAsync(connection, new("hub", "subscriptions.suspended", name, reason), cancellation);
+        await Deliveries.HoldAsync(connection, target.Name, cancellation);
+        if (!await target.Webhook.SuspendAsync(connection, target.Subscription.CreatedAt, reason, cancellation)) return false;
+        await audit.AppendAsync(connection, new(Subscription.Hub, "subscriptions.suspended", target.Name, reason), cancellation);
         await transaction.CommitAsync(cancellation);
-        deliveries.Wake(name);
-        LogSuspended(name, reason);
+        deliveries.Wake(target.Name);
+        LogSuspended(target.Name, reason);
+        return true;
     }
 
     private void Say(bool alert, Webhook webhook)
@@ -238,19 +253,34 @@ internal sealed partial class WebhookDelivery(
     [LoggerMessage(Level = LogLevel.Debug, Message = "The webhooks could not be looked up. {Reason}")]
     private partial void LogAway(string reason);
 
+    /// <summary>Where something goes, with what, and whether with personal data: as it was at one look.</summary>
+    private sealed record Target(Subscription Subscription, Webhook Webhook, IReadOnlyList<byte[]> Secrets)
+    {
+        public string Name => Subscription.Name;
+    }
+
     /// <summary>An endpoint to which this node brings, with what it knows of how that goes.</summary>
     private sealed class Bringing
     {
-        private readonly CircuitBreakerStateProvider _circuit = new();
+        // So many new events in a row that it did not take: then it is only tried now and then.
+        private const int Enough = 5;
+
+        private readonly Lock _lock = new();
         private readonly ResiliencePipeline<Answer?> _pipeline;
-        private readonly TimeSpan _timeout;
+        private readonly WebhookOptions _options;
         private long _notBefore = Stopwatch.GetTimestamp();
-        private int _wasAway;
+        private volatile bool _isProbing;
+        private int _inARow;
+        private int _probes;
+        private volatile bool _wasAway;
+        private volatile Target _target;
         private bool _alert;
 
-        public Bringing(string name, Guid reader, WebhookOptions options)
+        public Bringing(Guid reader, Target target, WebhookOptions options)
         {
-            (Name, Reader, _timeout) = (name, reader, options.Timeout);
+            (Reader, _target, _options) = (reader, target, options);
+            // A dead endpoint is not tried with all there is by every node that begins.
+            _isProbing = _wasAway = target.Webhook.FailingSince is not null;
             _pipeline = new ResiliencePipelineBuilder<Answer?>()
                 .AddRetry(new RetryStrategyOptions<Answer?>
                 {
@@ -258,61 +288,38 @@ internal sealed partial class WebhookDelivery(
                     Delay = TimeSpan.FromMilliseconds(200),
                     BackoffType = DelayBackoffType.Exponential,
                     UseJitter = true,
-                    ShouldHandle = tried => ValueTask.FromResult(tried.Outcome.Result is { IsQuick: true } && Webhook.Rate is null),
-                })
-                .AddCircuitBreaker(new CircuitBreakerStrategyOptions<Answer?>
-                {
-                    FailureRatio = 0.9,
-                    MinimumThroughput = 5,
-                    SamplingDuration = TimeSpan.FromSeconds(10),
-                    StateProvider = _circuit,
-                    // An event that fails again and again tells nothing of the endpoint; while there is no other, all there is does.
-                    ShouldHandle = tried => ValueTask.FromResult(
-                        (tried.Outcome.Exception is TimeoutRejectedException || tried.Outcome.Result is { Verdict: Verdict.Away })
-                        && (_circuit.CircuitState != CircuitState.Closed || tried.Context.Properties.GetValue(s_isFresh, false))),
-                    BreakDurationGenerator = broken =>
-                    {
-                        var wait = TimeSpan.FromSeconds(Math.Pow(2, Math.Min(broken.HalfOpenAttempts, 20)));
-                        return ValueTask.FromResult(wait < options.LongestWait ? wait : options.LongestWait);
-                    },
-                    OnOpened = opened =>
-                    {
-                        Interlocked.Exchange(ref _wasAway, 1);
-                        // A little more than the breaker waits, so that it lets the next one through.
-                        Wait(opened.BreakDuration + TimeSpan.FromMilliseconds(50));
-                        return default;
-                    },
+                    ShouldHandle = tried => ValueTask.FromResult(tried.Outcome.Result is { IsQuick: true } && _target.Webhook.Rate is null && !_isProbing),
                 })
                 .AddTimeout(options.Timeout)
                 .Build();
         }
 
-        public string Name { get; }
-
         public Guid Reader { get; }
 
-        public Subscription Subscription { get; private set; } = null!;
-
-        public Webhook Webhook { get; private set; } = null!;
-
-        public IReadOnlyList<byte[]> Secrets { get; private set; } = [];
+        /// <summary>As it was when it was looked up last; always of the same address.</summary>
+        public Target Target
+        {
+            get => _target;
+            set => _target = value;
+        }
 
         /// <summary>Whether it is only tried now and then: it takes nothing.</summary>
-        public bool IsProbing => _circuit.CircuitState != CircuitState.Closed;
+        public bool IsProbing => _isProbing;
 
-        /// <summary>Whether it takes events again after it took none; told once.</summary>
-        public bool WasAway => Interlocked.Exchange(ref _wasAway, 0) == 1;
+        /// <summary>Whether it took nothing for a while, and what waits for that reason may still wait.</summary>
+        public bool WasAway
+        {
+            get => _wasAway;
+            set => _wasAway = value;
+        }
 
         /// <summary>How long it is to be left alone; null for not at all.</summary>
         public TimeSpan? Pause => Volatile.Read(ref _notBefore) is var until && until > Stopwatch.GetTimestamp() ? Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until) : null;
 
-        /// <summary>As it is now.</summary>
-        public void Begin(Subscription subscription, Webhook webhook, IReadOnlyList<byte[]> secrets) => (Subscription, Webhook, Secrets) = (subscription, webhook, secrets);
-
         /// <summary>Whether an alert has begun (true) or ended (false); null when neither.</summary>
         public bool? SaysAlert(WebhookOptions options, DateTimeOffset now)
         {
-            var alert = Webhook.IsAlert(options, now);
+            var alert = _target.Webhook.IsAlert(options, now);
             if (alert == _alert) return null;
             return _alert = alert;
         }
@@ -331,28 +338,41 @@ internal sealed partial class WebhookDelivery(
             return wait;
         }
 
-        /// <summary>Sends; null when nothing was sent.</summary>
-        public async Task<Answer?> SendAsync(bool isFresh, Func<CancellationToken, Task<Answer?>> send, CancellationToken stopping)
+        /// <summary>Sends; null when nothing was sent, which tells nothing of the endpoint.</summary>
+        public async Task<Answer?> SendAsync(bool isFresh, Func<CancellationToken, ValueTask<Answer?>> send, CancellationToken stopping)
         {
-            if (Webhook.Rate is { } rate) Wait(TimeSpan.FromMinutes(1) / rate);
-            var context = ResilienceContextPool.Shared.Get(stopping);
-            context.Properties.Set(s_isFresh, isFresh);
-            Answer? last = null;
+            if (_target.Webhook.Rate is { } rate) Wait(TimeSpan.FromMinutes(1) / rate);
+            var isProbe = _isProbing;
+            Answer? answer;
             try
             {
-                return await _pipeline.ExecuteAsync(async (tried, send) => last = await send(tried.CancellationToken), context, send);
-            }
-            catch (BrokenCircuitException)
-            {
-                return last;
+                answer = await _pipeline.ExecuteAsync(send, stopping);
             }
             catch (TimeoutRejectedException)
             {
-                return new(Verdict.Away, $"no answer within {_timeout.TotalSeconds:0.#} s");
+                answer = new(Verdict.Away, $"no answer within {_options.Timeout.TotalSeconds:0.#} s");
             }
-            finally
+
+            if (answer is not null) Note(answer.Verdict == Verdict.Away, isFresh, isProbe);
+            return answer;
+        }
+
+        private void Note(bool isAway, bool isFresh, bool isProbe)
+        {
+            lock (_lock)
             {
-                ResilienceContextPool.Shared.Return(context);
+                if (!isAway)
+                {
+                    (_inARow, _probes, _isProbing) = (0, 0, false);
+                    return;
+                }
+
+                // An event that fails again and again tells nothing of the endpoint; while there is no other, all there is does.
+                // Those that were on their way when it began to be probed are no probes.
+                if (_isProbing ? !isProbe : !isFresh || ++_inARow < Enough) return;
+                _isProbing = _wasAway = true;
+                var wait = TimeSpan.FromSeconds(Math.Pow(2, Math.Min(_probes++, 20)));
+                Wait(wait < _options.LongestWait ? wait : _options.LongestWait);
             }
         }
     }

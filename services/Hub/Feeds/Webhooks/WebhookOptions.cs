@@ -17,6 +17,9 @@ internal sealed record WebhookOptions
     /// <summary>How long a request may take.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Seconds after which a delivery that is under way is taken to have failed: later than any request with its tries.</summary>
+    public int AckTimeout => (int)Math.Max(60, (3 * Timeout.TotalSeconds) + 30);
+
     /// <summary>How long an endpoint may take nothing until there is an alert.</summary>
     public TimeSpan AlertAfter { get; init; } = TimeSpan.FromHours(1);
 

@@ -79,16 +79,18 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     [Fact]
     public async Task Given_a_delivery_that_is_not_acknowledged_in_time_Then_it_comes_again_as_the_second_attempt_and_what_was_given_first_changes_nothing()
     {
-        await CreateAsync(new { name = _name, start = "now", filter = Mine(), ackTimeoutSeconds = 1 });
+        await CreateAsync();
         await ArriveAsync("a");
         await using var reader = new PullReader(hub.One, _name, hub.Administrator);
 
         var first = await reader.NextAsync();
+        // Its time is over.
+        await hub.Store.RowsAsync($"UPDATE feeds.delivery SET held_until = clock_timestamp() WHERE subscription = '{_name}'");
         var again = await reader.NextAsync();
 
         Assert.Equal((1, 2, first.Event.Id), (first.Attempt, again.Attempt, again.Event.Id));
         var failing = (await ShowAsync()).GetProperty("failing")[0];
-        Assert.Equal(("not acknowledged within 1 s", 1, 2), (failing.GetProperty("reason").GetString(), failing.GetProperty("failures").GetInt32(), failing.GetProperty("attempts").GetInt32()));
+        Assert.Equal(("not acknowledged within 60 s", 1, 2), (failing.GetProperty("reason").GetString(), failing.GetProperty("failures").GetInt32(), failing.GetProperty("attempts").GetInt32()));
         Assert.Equal(0, await reader.AcknowledgeAsync(first));
         Assert.Equal(1, await reader.AcknowledgeAsync(again));
         Assert.Equal(0, await reader.AcknowledgeAsync(again));
@@ -97,7 +99,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     [Fact]
     public async Task Given_a_node_that_is_gone_with_what_its_readers_held_Then_that_comes_again_without_counting_as_failed_and_nothing_that_was_acknowledged_does()
     {
-        await CreateAsync(new { name = _name, start = "now", filter = Mine(), maxAttempts = 1, ackTimeoutSeconds = 2 });
+        await CreateAsync(new { name = _name, start = "now", filter = Mine(), maxAttempts = 1 });
         await ArriveAsync("a", "b", "c", "d", "a");
         // A reader of a node that gives no sign of life any more.
         var deliveries = hub.One.Services.GetRequiredService<Deliveries>();
@@ -105,6 +107,11 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         var held = await ClaimAsync(hub.One, gone, 10);
         Assert.Equal([1, 1, 1, 1], held.Select(one => one.Attempt));
         Assert.Equal(1, await deliveries.AcknowledgeAsync(_name, [(gone, held[1])], default));
+        // Nothing has been heard of it for long, and its time to acknowledge is over since.
+        await hub.Store.RowsAsync($"""
+            UPDATE feeds.reader SET seen_at = clock_timestamp() - interval '20 s' WHERE id = '{gone}';
+            UPDATE feeds.delivery SET held_until = clock_timestamp() - interval '5 s' WHERE subscription = '{_name}'
+            """);
 
         await using var reader = new PullReader(hub.Other, _name, hub.Administrator);
         var given = await reader.NextAsync(3);
@@ -150,11 +157,13 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
 
         var parked = await Eventually.Is(() => ParkedAsync(), items => items.Count == 3);
         Assert.Equal("le schéma ne convient pas", parked[0].GetProperty("reason").GetString());
-        Assert.All(parked.Skip(1), item => Assert.Equal($"behind position {hub.PositionOf(bad)}", item.GetProperty("reason").GetString()));
+        Assert.All(parked.Skip(1), item => Assert.Equal("waits behind a parked event of the same record", item.GetProperty("reason").GetString()));
         Assert.Equal((Deaths, "35085", $"{_name}/bad", 2), (parked[0].GetProperty("type").GetString(), parked[0].GetProperty("commune").GetString(), parked[0].GetProperty("subject").GetString(), parked[0].GetProperty("attempts").GetInt32()));
         Assert.DoesNotContain("personal", parked[0].ToString(), StringComparison.OrdinalIgnoreCase);
         // One behind it alone would come out of order.
-        Assert.Equal(HttpStatusCode.Conflict, (await PostAsync($"{_name}/parked/replay", new { cursor = parked[1].GetProperty("cursor").GetString() })).Status);
+        var refused = await PostAsync($"{_name}/parked/replay", new { cursor = parked[1].GetProperty("cursor").GetString() });
+        Assert.Equal(HttpStatusCode.Conflict, refused.Status);
+        Assert.Contains(parked[0].GetProperty("cursor").GetString()!, refused.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
         Assert.Equal(3, (await PostAsync($"{_name}/parked/replay?dryRun=true", new { cursor = parked[0].GetProperty("cursor").GetString(), record = true })).Body.GetProperty("replayed").GetInt32());
         Assert.Equal(3, (await ParkedAsync()).Count);
         Assert.Equal(3, (await PostAsync($"{_name}/parked/replay", new { all = true })).Body.GetProperty("replayed").GetInt32());
@@ -190,7 +199,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(2, page.GetProperty("items").GetArrayLength());
         Assert.Single((await hub.One.AskAsync(HttpMethod.Get, $"{Path}/{_name}/parked?after={page.GetProperty("next").GetString()}", hub.Administrator)).Body.GetProperty("items").EnumerateArray());
 
-        Assert.Equal(1, (await PostAsync($"{_name}/parked/replay", new { cursor = first.Event.Cursor })).Body.GetProperty("replayed").GetInt32());
+        Assert.Equal(1, (await PostAsync($"{_name}/parked/replay", new { cursor = first.Event.Cursor, reason = "corrigé" })).Body.GetProperty("replayed").GetInt32());
         var again = await reader.NextAsync();
         Assert.Equal((first.Event.Id, 2), (again.Event.Id, again.Attempt));
         await reader.AcknowledgeAsync(again);
@@ -199,7 +208,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(HttpStatusCode.UnprocessableEntity, (await PostAsync($"{_name}/parked/discard", new { all = true })).Status);
         Assert.Equal(parked[2].GetProperty("cursor").GetString(), Assert.Single(await ParkedAsync()).GetProperty("cursor").GetString());
         Assert.Equal(
-            ["subscriptions.created -", "subscriptions.delivery-parked attend un correctif", "subscriptions.parked-replayed -", "subscriptions.parked-discarded doublon"],
+            ["subscriptions.created -", "subscriptions.delivery-parked attend un correctif", "subscriptions.parked-replayed corrigé", "subscriptions.parked-discarded doublon"],
             await hub.Store.RowsAsync($"SELECT act, why FROM audit.entry WHERE subject = '{_name}' ORDER BY seq"));
     }
 
@@ -223,7 +232,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(["0"], await store.Hub.RowsAsync("SELECT count(*) FROM feeds.delivery"));
 
         await using var reader = new PullReader(node, _name, token, 1000);
-        var (most, positions) = (0, new HashSet<string>());
+        var (most, pages, positions) = (0, 0, new HashSet<string>());
         var clock = System.Diagnostics.Stopwatch.StartNew();
         while (positions.Count < Behind)
         {
@@ -231,7 +240,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
             while (reader.HasMore) page.Add(await reader.NextAsync());
             foreach (var one in page) Assert.True(positions.Add(one.Event.Cursor));
             await reader.AcknowledgeAsync([.. page]);
-            if (positions.Count % 10 == 0) most = Math.Max(most, int.Parse((await store.Hub.RowsAsync("SELECT count(*) FROM feeds.delivery"))[0], CultureInfo.InvariantCulture));
+            if (pages++ % 10 == 0) most = Math.Max(most, int.Parse((await store.Hub.RowsAsync("SELECT count(*) FROM feeds.delivery"))[0], CultureInfo.InvariantCulture));
         }
 
         output.WriteLine($"{Behind} deliveries in {clock.Elapsed.TotalSeconds:F1} s, {most} rows at most.");
@@ -329,11 +338,11 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     }
 
     [Fact]
-    public async Task Given_a_reader_that_does_not_read_Then_only_what_it_is_being_given_waits_for_it_and_does_not_fail_meanwhile()
+    public async Task Given_a_reader_that_does_not_read_Then_the_rest_goes_to_another_at_once_and_what_it_is_being_given_too_when_its_time_is_over_as_a_failure()
     {
         var partner = $"partner-{_name}";
         var token = await AllowAsync(partner, new SharedEvents(Deaths));
-        Assert.Equal(HttpStatusCode.Created, (await hub.One.AskAsync(HttpMethod.Post, Path, token, new { name = _name, start = "now", filter = Mine(), ackTimeoutSeconds = 1, maxAttempts = 1 })).Status);
+        Assert.Equal(HttpStatusCode.Created, (await hub.One.AskAsync(HttpMethod.Post, Path, token, new { name = _name, start = "now", filter = Mine(), ackTimeoutSeconds = 5 })).Status);
         await ArriveAsync("a", "b", "c");
         var service = ActivatorUtilities.CreateInstance<SubscriptionsService>(hub.One.Services);
         using var end = new CancellationTokenSource();
@@ -341,17 +350,24 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         var call = service.Consume(new ConsumeRequest { Subscription = _name }, writer, new HeldStream.Call(partner, Roles.Partner, end.Token));
         var first = await writer.Given.Task.WaitAsync(Eventually.DefaultTimeout);
 
-        await using var other = new PullReader(hub.Other, _name, token);
-        var given = await other.NextAsync(2);
+        await using (var other = new PullReader(hub.Other, _name, token))
+        {
+            var given = await other.NextAsync(2);
+            Assert.Equal([("a", 1), ("b", 1), ("c", 1)], new[] { first.Delivery, given[0], given[1] }.Select(one => (Record(one), one.Attempt)));
+            await other.AcknowledgeAsync([.. given]);
+        }
 
-        Assert.Equal([("a", 1), ("b", 1), ("c", 1)], new[] { first.Delivery, given[0], given[1] }.Select(one => (Record(one), one.Attempt)));
-        // Much longer than there is time to acknowledge.
-        await other.AcknowledgeAsync([.. given]);
-        await Assert.ThrowsAsync<TimeoutException>(() => other.NextAsync(TimeSpan.FromSeconds(4)));
-        Assert.Equal(0, (await ShowAsync()).GetProperty("parked").GetInt32());
+        // Its call stands still.
+        var failed = (await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("failing").EnumerateArray().Any(one => one.GetProperty("subject").GetString() == $"{_name}/a"))).GetProperty("failing")
+            .EnumerateArray().Single(one => one.GetProperty("subject").GetString() == $"{_name}/a");
+        Assert.Equal(("not taken by its reader within 5 s", 1), (failed.GetProperty("reason").GetString(), failed.GetProperty("failures").GetInt32()));
+        Assert.False(call.IsCompleted);
+        await using var next = new PullReader(hub.Other, _name, token);
+        Delivery again;
+        while (Record(again = await next.NextAsync()) != "a") await next.AcknowledgeAsync(again);
+        Assert.Equal((first.Delivery.Event.Id, 2), (again.Event.Id, again.Attempt));
         await end.CancelAsync();
         await call.WaitAsync(Eventually.DefaultTimeout);
-        Assert.Equal(("a", 2), (await other.NextAsync()) is var again ? (Record(again), again.Attempt) : default);
     }
 
     [Fact]
@@ -457,13 +473,99 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(HttpStatusCode.NotFound, (await hub.One.AskAsync(HttpMethod.Get, $"{Path}/{_name}", hub.Administrator)).Status);
         await CreateAsync();
         Assert.Equal(HttpStatusCode.Conflict, (await PostAsync("", new { name = _name, start = "now" })).Status);
-        Assert.Equal(HttpStatusCode.OK, (await PostAsync($"{_name}/suspension?dryRun=true", new { reason = "x" })).Status);
+        var would = (await PostAsync($"{_name}/suspension?dryRun=true", new { reason = "maintenance" })).Body;
+        Assert.Equal(("suspended", "maintenance"), (would.GetProperty("state").GetString(), would.GetProperty("reason").GetString()));
+        Assert.Equal((3, 5), Limits((await hub.One.AskAsync(HttpMethod.Patch, $"{Path}/{_name}?dryRun=true", hub.Administrator, new { maxAttempts = 3, ackTimeoutSeconds = 5 })).Body));
+        Assert.Equal((10, 60), Limits(await ShowAsync()));
         Assert.Equal(HttpStatusCode.NoContent, (await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{_name}?dryRun=true", hub.Administrator)).Status);
         Assert.Equal("active", (await ShowAsync()).GetProperty("state").GetString());
         Assert.Equal((3, 5), Limits((await hub.One.AskAsync(HttpMethod.Patch, $"{Path}/{_name}", hub.Administrator, new { maxAttempts = 3, ackTimeoutSeconds = 5 })).Body));
-        Assert.Equal(["subscriptions.created", "subscriptions.changed"], await hub.Store.RowsAsync($"SELECT act FROM audit.entry WHERE subject = '{_name}' ORDER BY seq"));
+        Assert.Equal("suspended", (await PostAsync($"{_name}/suspension", new { reason = "maintenance" })).Body.GetProperty("state").GetString());
+        would = (await PostAsync($"{_name}/resumption?dryRun=true", new { reason = "terminé" })).Body;
+        Assert.Equal("active", would.GetProperty("state").GetString());
+        Assert.False(would.TryGetProperty("reason", out _));
+        Assert.Equal("suspended", (await ShowAsync()).GetProperty("state").GetString());
+        Assert.Equal(["subscriptions.created", "subscriptions.changed", "subscriptions.suspended"], await hub.Store.RowsAsync($"SELECT act FROM audit.entry WHERE subject = '{_name}' ORDER BY seq"));
 
         static (int, int) Limits(JsonElement shown) => (shown.GetProperty("maxAttempts").GetInt32(), shown.GetProperty("ackTimeoutSeconds").GetInt32());
+    }
+
+    [Fact]
+    public async Task Given_a_subscription_that_an_administrator_suspended_Then_its_partner_does_not_resume_it_and_its_own_suspension_it_does()
+    {
+        var partner = await AllowAsync($"partner-{_name}", new SharedEvents(Deaths));
+        Assert.Equal(HttpStatusCode.Created, (await AskAsync(partner, "", new { name = _name, start = "now", filter = Mine(), reason = "repas de la cantine" })).Status);
+
+        Assert.Equal(HttpStatusCode.OK, (await AskAsync(partner, "/suspension", new { reason = "maintenance" })).Status);
+        Assert.Equal("active", (await AskAsync(partner, "/resumption", new { reason = "terminé" })).Body.GetProperty("state").GetString());
+        Assert.Equal(HttpStatusCode.OK, (await AskAsync(hub.Administrator, "/suspension", new { reason = "trop de refus" })).Status);
+
+        var refused = await AskAsync(partner, "/resumption", new { reason = "terminé" });
+        Assert.Equal(HttpStatusCode.Conflict, refused.Status);
+        Assert.Contains("administrator", refused.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        // Nor by making the suspension its own first.
+        Assert.Equal(HttpStatusCode.Conflict, (await AskAsync(partner, "/suspension", new { reason = "à nous" })).Status);
+        var shown = await ShowAsync();
+        Assert.Equal(("suspended", "trop de refus", "administrator"), (shown.GetProperty("state").GetString(), shown.GetProperty("reason").GetString(), shown.GetProperty("suspendedBy").GetString()));
+        Assert.Equal("active", (await AskAsync(hub.Administrator, "/resumption", new { reason = "corrigé" })).Body.GetProperty("state").GetString());
+        Assert.Equal(
+            [$"repas de la cantine pull partner-{_name}"],
+            await hub.Store.RowsAsync($"SELECT why, details::jsonb ->> 'kind', details::jsonb ->> 'agreement' FROM audit.entry WHERE subject = '{_name}' AND act = 'subscriptions.created'"));
+
+        Task<(HttpStatusCode Status, JsonElement Body, string? Tag)> AskAsync(string who, string path, object body) =>
+            hub.One.AskAsync(HttpMethod.Post, path.Length == 0 ? Path : $"{Path}/{_name}{path}", who, body);
+    }
+
+    [Fact]
+    public async Task Given_a_client_with_as_many_subscriptions_as_it_may_have_Then_no_other_one_is_made_also_at_the_same_time()
+    {
+        await using var node = await AccessServer.StartAsync(hub.Store, ("Feed:SubscriptionsPerClient", "2"));
+        var partner = await AllowAsync($"partner-{_name}", new SharedEvents(Deaths));
+
+        var made = await Task.WhenAll(Enumerable.Range(0, 5).Select(number => node.AskAsync(HttpMethod.Post, Path, partner, new { name = $"{_name}-{number}", start = "now" })));
+
+        Assert.Equal(2, made.Count(one => one.Status == HttpStatusCode.Created));
+        Assert.All(made.Where(one => one.Status != HttpStatusCode.Created), one =>
+        {
+            Assert.Equal(HttpStatusCode.Conflict, one.Status);
+            Assert.Contains("Feed__SubscriptionsPerClient", one.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        });
+        // Others may.
+        Assert.Equal(HttpStatusCode.OK, (await PostAsync("?dryRun=true", new { name = _name, start = "now" })).Status);
+    }
+
+    [Fact]
+    public async Task Given_as_many_parked_events_as_there_may_be_Then_nothing_more_is_looked_up_or_given_until_some_are_decided_on_and_nothing_is_lost()
+    {
+        await using var node = await AccessServer.StartAsync(hub.Store, ("Subscriptions:MostParked", "3"), ("Subscriptions:Window", "10"));
+        await CreateAsync(new { name = _name, start = "now", filter = Mine(), maxAttempts = 1 });
+        await ArriveAsync([.. Enumerable.Range(0, 30).Select(index => $"r{index}")]);
+        await using (var reader = new PullReader(node, _name, hub.Administrator, 1))
+        {
+            for (var index = 0; index < 3; index++) Assert.True(await reader.RejectAsync(await reader.NextAsync(), "non"));
+            var ended = await reader.EndedAsync();
+            Assert.Equal(StatusCode.FailedPrecondition, ended.StatusCode);
+            Assert.Contains("3 events or more are parked", ended.Status.Detail, StringComparison.Ordinal);
+        }
+
+        var shown = (await node.AskAsync(HttpMethod.Get, $"{Path}/{_name}", hub.Administrator)).Body;
+        Assert.Equal("full", shown.GetProperty("state").GetString());
+        Assert.Contains("3 events or more are parked", shown.GetProperty("reason").GetString(), StringComparison.Ordinal);
+        var fetched = await hub.Store.RowsAsync($"SELECT fetched FROM feeds.subscription WHERE name = '{_name}'");
+        await using (var refused = new PullReader(node, _name, hub.Administrator)) Assert.Equal(StatusCode.FailedPrecondition, (await refused.EndedAsync()).StatusCode);
+        Assert.Equal(fetched, await hub.Store.RowsAsync($"SELECT fetched FROM feeds.subscription WHERE name = '{_name}'"));
+
+        Assert.Equal(3, (await node.AskAsync(HttpMethod.Post, $"{Path}/{_name}/parked/replay", hub.Administrator, new { all = true })).Body.GetProperty("replayed").GetInt32());
+        await using var again = new PullReader(node, _name, hub.Administrator, 1);
+        var records = new List<string>();
+        for (var index = 0; index < 30; index++)
+        {
+            var next = await again.NextAsync();
+            records.Add(Record(next));
+            await again.AcknowledgeAsync(next);
+        }
+
+        Assert.Equal(Enumerable.Range(0, 30).Select(index => $"r{index}"), records);
     }
 
     [Fact]

@@ -1,5 +1,7 @@
 using System.Net;
+using System.Net.Sockets;
 using Intercommunalite.Hub.Feeds.Webhooks;
+using Intercommunalite.Testing;
 using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Feeds.Webhooks;
@@ -76,5 +78,21 @@ public sealed class AddressesTests
 
         if (wrong is null) Assert.Null(said);
         else Assert.Contains(wrong, said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_addresses_at_the_first_of_which_nobody_answers_Then_the_next_one_is_tried_in_time()
+    {
+        using var right = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        right.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        right.Listen();
+        var port = ((IPEndPoint)right.LocalEndPoint!).Port;
+        using var nobody = await Nobody.AtAsync(new IPEndPoint(IPAddress.Parse("127.0.0.2"), port));
+        using var limit = new CancellationTokenSource(Eventually.DefaultTimeout);
+
+        await using (await Addresses.ConnectAsync([IPAddress.Parse("127.0.0.2"), IPAddress.Parse("127.0.0.3"), IPAddress.Loopback], port, limit.Token))
+            Assert.True((await right.AcceptAsync(limit.Token)).Connected);
+
+        await Assert.ThrowsAsync<SocketException>(() => Addresses.ConnectAsync([IPAddress.Parse("127.0.0.3"), IPAddress.Parse("127.0.0.4")], port, limit.Token));
     }
 }

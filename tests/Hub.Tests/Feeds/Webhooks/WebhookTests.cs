@@ -3,6 +3,7 @@ using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.Feeds.Subscriptions;
 using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.Hub.Privacy;
 using Intercommunalite.Hub.Tests.Agreements;
@@ -44,6 +45,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         Assert.Equal(("1.0", Births, $"{_name}/1", 1), (received.Event.GetProperty("specversion").GetString(), received.Event.GetProperty("type").GetString(), received.Event.GetProperty("subject").GetString(), received.Attempt));
         Assert.False(received.Event.TryGetProperty("replay", out _));
         Assert.Equal(["1"], await hub.Store.RowsAsync($"SELECT count(*) FROM privacy.disclosure WHERE recipient = 'partner-{_name}'"));
+        Assert.False(made.Body.GetProperty("webhook").TryGetProperty("note", out _));
         // It is told once, and kept wrapped.
         Assert.False((await ShowAsync()).GetProperty("webhook").TryGetProperty("secret", out _));
         Assert.Equal(["f"], await hub.Store.RowsAsync($"SELECT CASE WHEN position(decode('{Convert.ToHexString(Convert.FromBase64String(secret["whsec_".Length..]))}', 'hex') IN secret) > 0 THEN 't' ELSE 'f' END FROM feeds.webhook WHERE subscription = '{_name}'"));
@@ -61,6 +63,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
 
         Assert.Equal("""{"date":"2026-11-01"}""", (await NextAsync(endpoint)).Event.GetProperty("data").GetRawText());
         Assert.Equal(["0"], await hub.Store.RowsAsync($"SELECT count(*) FROM privacy.disclosure WHERE recipient = 'partner-{_name}'"));
+        Assert.Contains("without personal data", (await ShowAsync()).GetProperty("webhook").GetProperty("note").GetString(), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -107,7 +110,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         Assert.Equal(bad[0].Id, bad[1].Id);
         var parked = (await hub.One.AskAsync(HttpMethod.Get, $"{Path}/{_name}/parked", hub.Administrator)).Body.GetProperty("items");
         Assert.Equal("HTTP 422", parked[0].GetProperty("reason").GetString());
-        Assert.StartsWith("behind position", parked[1].GetProperty("reason").GetString(), StringComparison.Ordinal);
+        Assert.Equal("waits behind a parked event of the same record", parked[1].GetProperty("reason").GetString());
         Assert.InRange(endpoint.MostAtATime, 1, 8);
 
         Volatile.Write(ref refuses, false);
@@ -147,7 +150,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
             Interlocked.Increment(ref log);
             if (!Volatile.Read(ref down)) return null;
             // It holds on to the request, then has an error.
-            await Task.Delay(TimeSpan.FromSeconds(5), context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(TimeSpan.FromMinutes(1), context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             return 500;
         };
         await MakeAsync(endpoint, maxAttempts: 1);
@@ -156,10 +159,10 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         await ArriveAsync([.. Enumerable.Range(0, 40).Select(index => $"r{index}")]);
         await Eventually.Is(() => other.Taken.Count, count => count == 40);
         var shown = await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").GetProperty("alert").GetBoolean());
-        Assert.Equal("no answer within 1 s", shown.GetProperty("webhook").GetProperty("lastFailure").GetString());
+        Assert.Equal("no answer within 5 s", shown.GetProperty("webhook").GetProperty("lastFailure").GetString());
         Assert.Empty(endpoint.Taken);
         // After the first ones it is only probed.
-        await Eventually.Is(() => Volatile.Read(ref log), tried => tried > 10);
+        await Eventually.Is(() => Volatile.Read(ref log), tried => tried > 10, TimeSpan.FromMinutes(2));
         Assert.Equal(0, (await ShowAsync()).GetProperty("parked").GetInt32());
 
         Volatile.Write(ref down, false);
@@ -226,7 +229,8 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         };
         await MakeAsync(endpoint, maxAttempts: 1);
         await ArriveAsync("a");
-        await Eventually.Is(() => endpoint.Requests.Count, count => count == 1);
+        // Its answer is known.
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
         await ArriveAsync("b");
 
         await Eventually.Is(() => endpoint.Taken.Count, count => count == 2);
@@ -248,8 +252,9 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
 
         await Eventually.Is(() => endpoint.Taken.Count, count => count == 3);
 
-        var times = endpoint.Requests.Select(received => received.At).ToList();
-        Assert.True(times[2] - times[0] >= TimeSpan.FromSeconds(1.9));
+        // When they were sent, however long each was under way: in whole seconds, of two.
+        var sent = endpoint.Requests.Select(received => long.Parse(received.Timestamp, System.Globalization.CultureInfo.InvariantCulture)).ToList();
+        Assert.True(sent[2] - sent[0] >= 1);
         Assert.Equal(1, endpoint.MostAtATime);
     }
 
@@ -355,6 +360,225 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     }
 
     [Fact]
+    public async Task Given_a_webhook_that_was_moved_When_the_address_before_says_that_it_is_gone_or_away_Then_that_changes_nothing()
+    {
+        await using var before = await TestEndpoint.StartAsync();
+        await using var after = await TestEndpoint.StartAsync();
+        var moved = new TaskCompletionSource();
+        before.Answer = async (_, context) =>
+        {
+            await moved.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return 410;
+        };
+        await MakeAsync(before);
+        await ArriveAsync("a");
+        await NextAsync(before);
+        var old = (await Webhook.FindAsync(hub.Store.Database, _name, default))!;
+        var made = (await Subscription.FindAsync(hub.Store.Database, _name, default))!.CreatedAt;
+
+        await MoveAsync(after);
+        moved.SetResult();
+
+        await Eventually.Is(() => after.Taken.Count, count => count == 1);
+        await using (var connection = await hub.Store.Database.OpenConnectionAsync())
+            Assert.False(await old.SuspendAsync(connection, made, "gone", default));
+        Assert.False(await old.AwayAsync(hub.Store.Database, "HTTP 500", default));
+        var shown = await ShowAsync();
+        Assert.Equal("active", shown.GetProperty("state").GetString());
+        Assert.False(shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+        Assert.Equal(["0"], await hub.Store.RowsAsync($"SELECT count(*) FROM audit.entry WHERE subject = '{_name}' AND act = 'subscriptions.suspended'"));
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_asked_for_a_long_pause_When_the_webhook_is_moved_with_another_secret_Then_the_new_address_has_everything_at_once_signed_by_it()
+    {
+        await using var before = await TestEndpoint.StartAsync();
+        await using var after = await TestEndpoint.StartAsync();
+        before.Answer = (_, context) =>
+        {
+            context.Response.Headers.RetryAfter = "3600";
+            return Task.FromResult<int?>(429);
+        };
+        const string Own = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        await MakeAsync(before);
+        await ArriveAsync("a");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        await MoveAsync(after, Own);
+
+        Assert.True((await NextAsync(after)).IsSignedBy(Own));
+    }
+
+    [Fact]
+    public async Task Given_an_attempt_by_https_When_the_webhook_is_moved_to_http_in_the_middle_Then_no_try_of_it_brings_personal_data_there()
+    {
+        await using var before = await TestEndpoint.StartAsync(hub.Authority);
+        await using var after = await TestEndpoint.StartAsync();
+        var partner = await AllowAsync(new SharedEvents(Births, ["date"], ["child.lastName"]));
+        var tries = 0;
+        before.Answer = async (_, _) =>
+        {
+            if (Interlocked.Increment(ref tries) > 1) return 500;
+            await MoveAsync(after);
+            // Until whoever brings it has surely seen that.
+            await Task.Delay(TimeSpan.FromSeconds(2.5));
+            return 503;
+        };
+        await MakeAsync(before, partner);
+
+        await BirthAsync("1");
+
+        await Eventually.Is(() => after.Taken.Count, count => count >= 1);
+        Assert.All(after.Requests, received => Assert.Equal("""{"date":"2026-11-01"}""", received.Event.GetProperty("data").GetRawText()));
+    }
+
+    [Fact]
+    public async Task Given_an_event_that_is_refused_Then_the_endpoint_is_not_taken_to_be_failing()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(422);
+        await MakeAsync(endpoint);
+        await ArriveAsync("bad");
+
+        var shown = await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("failing").GetArrayLength() == 1);
+
+        Assert.Equal("HTTP 422", shown.GetProperty("failing")[0].GetProperty("reason").GetString());
+        Assert.False(shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_is_failing_When_it_is_suspended_or_nothing_waits_any_more_Then_there_is_no_alert()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(500);
+        await MakeAsync(endpoint);
+        await ArriveAsync("a");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").GetProperty("alert").GetBoolean());
+        var states = hub.One.Services.GetRequiredService<SubscriptionStates>();
+        Assert.NotNull((await states.NowAsync(_name, default))[_name].FailingSince);
+
+        Assert.False((await PostAsync($"/{_name}/suspension", new { reason = "maintenance" })).Body.GetProperty("webhook").GetProperty("alert").GetBoolean());
+        Assert.Null((await states.NowAsync(_name, default))[_name].FailingSince);
+        await PostAsync($"/{_name}/resumption", new { reason = "terminé" });
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        // As when the agreement allows it no longer.
+        await hub.Store.RowsAsync($"DELETE FROM feeds.delivery WHERE subscription = '{_name}'");
+        await Eventually.Is(() => ShowAsync(), shown => !shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_was_failing_When_a_node_begins_to_bring_to_it_Then_it_is_tried_with_one_event_at_a_time()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        endpoint.Answer = async (_, _) =>
+        {
+            await Task.Delay(200);
+            return 500;
+        };
+        await MakeAsync(endpoint);
+        await hub.Store.RowsAsync($"UPDATE feeds.subscription SET state = 'suspended' WHERE name = '{_name}'");
+        await Eventually.Is(() => hub.Store.RowsAsync($"SELECT count(*) FROM feeds.reader WHERE subscription = '{_name}'"), rows => rows is ["0"]);
+        await ArriveAsync([.. Enumerable.Range(0, 20).Select(index => $"r{index}")]);
+
+        await hub.Store.RowsAsync($"UPDATE feeds.webhook SET failing_since = now() - interval '1 h' WHERE subscription = '{_name}'; UPDATE feeds.subscription SET state = 'active' WHERE name = '{_name}'");
+
+        await Eventually.Is(() => endpoint.Requests.Count, count => count >= 3);
+        Assert.Equal(1, endpoint.MostAtATime);
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_allows_another_rate_When_the_webhook_is_resumed_Then_that_holds()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        await MakeAsync(endpoint);
+        Assert.Equal(HttpStatusCode.OK, (await PostAsync($"/{_name}/suspension", new { reason = "maintenance" })).Status);
+        endpoint.Handshake = context =>
+        {
+            context.Response.Headers["WebHook-Allowed-Origin"] = "*";
+            context.Response.Headers["WebHook-Allowed-Rate"] = "120";
+        };
+
+        Assert.Equal(120, (await PostAsync($"/{_name}/resumption?dryRun=true", new { reason = "terminé" })).Body.GetProperty("webhook").GetProperty("requestsPerMinute").GetInt32());
+        Assert.False((await ShowAsync()).GetProperty("webhook").TryGetProperty("requestsPerMinute", out _));
+        Assert.Equal(120, (await PostAsync($"/{_name}/resumption", new { reason = "terminé" })).Body.GetProperty("webhook").GetProperty("requestsPerMinute").GetInt32());
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_cannot_be_reached_Then_it_is_not_said_to_have_refused()
+    {
+        Uri url;
+        await using (var endpoint = await TestEndpoint.StartAsync()) url = endpoint.Url;
+
+        var made = await PostAsync("", new { name = _name, start = "now", webhook = new { url } });
+
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, made.Status);
+        Assert.Contains("could not be asked", made.Body.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("does not allow", made.Body.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_two_nodes_that_would_bring_to_the_same_endpoint_at_a_time_Then_one_does()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        await MakeAsync(endpoint, name: $"{_name}-other");
+        await hub.Store.RowsAsync($"INSERT INTO feeds.webhook (subscription, url, secret) SELECT '{_name}', 'https://nowhere.example/', secret FROM feeds.webhook LIMIT 1");
+        var (one, other) = (Guid.NewGuid(), Guid.NewGuid());
+        await using var connection = await hub.Store.Database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var taken = new Npgsql.NpgsqlCommand(
+            $"UPDATE feeds.webhook SET holder = '{one}' WHERE subscription = '{_name}'; INSERT INTO feeds.reader (id, subscription, seen_at) VALUES ('{one}', '{_name}', clock_timestamp())", connection);
+        await taken.ExecuteNonQueryAsync();
+
+        var late = Webhook.TakeAsync(hub.Store.Database, _name, other, default);
+        await Eventually.Is(
+            () => hub.Store.RowsAsync("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%feeds.webhook%'"), rows => rows is not ["0"]);
+        await transaction.CommitAsync();
+
+        Assert.False(await late);
+        Assert.True(await Webhook.TakeAsync(hub.Store.Database, _name, one, default));
+    }
+
+    [Fact]
+    public async Task Given_a_webhook_made_before_requests_were_given_more_time_Then_what_is_under_way_is_held_as_long_as_they_take_now()
+    {
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.subscription (name, client, kind, filter, fetched, max_attempts, ack_timeout, state, created_at, created_by)
+            VALUES ('{_name}', 'administrator', 'webhook', '{"{}"}', 0, 10, 60, 'active', now(), 'administrator');
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at) VALUES ('{_name}', '', 1, 'a', 0, 0, now())
+            """);
+        var deliveries = new Deliveries(hub.Store.Database, new SubscriptionOptions(), new WebhookOptions { Timeout = TimeSpan.FromSeconds(100) });
+
+        Assert.Single(await deliveries.ClaimAsync(_name, Guid.NewGuid(), 10, null, false, default));
+
+        Assert.Equal(["330"], await hub.Store.RowsAsync($"SELECT round(extract(epoch FROM held_until - first_given_at)) FROM feeds.delivery WHERE subscription = '{_name}'"));
+        await hub.Store.RowsAsync($"DELETE FROM feeds.subscription WHERE name = '{_name}'");
+    }
+
+    [Fact]
+    public async Task Given_what_waits_because_an_endpoint_took_nothing_When_it_is_back_Then_that_is_due_once_nobody_else_decides_on_it()
+    {
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.subscription (name, client, kind, filter, fetched, max_attempts, ack_timeout, state, created_at, created_by)
+            VALUES ('{_name}', 'administrator', 'webhook', '{"{}"}', 0, 10, 60, 'suspended', now(), 'administrator');
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at)
+            VALUES ('{_name}', '', 1, 'a', 1, 0, now() + interval '1 h'), ('{_name}', '', 2, 'refused', 1, 1, now() + interval '1 h')
+            """);
+        await using var connection = await hub.Store.Database.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await Deliveries.HoldAsync(connection, _name, default);
+
+        var back = hub.One.Services.GetRequiredService<Deliveries>().BackAsync(_name, default);
+        await Eventually.Is(
+            () => hub.Store.RowsAsync("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%feeds.subscription%'"), rows => rows is not ["0"]);
+        await transaction.CommitAsync();
+        await back;
+
+        Assert.Equal(["1 t", "2 f"], await hub.Store.RowsAsync($"SELECT position, CASE WHEN due_at <= now() THEN 't' ELSE 'f' END FROM feeds.delivery WHERE subscription = '{_name}' ORDER BY position"));
+        await hub.Store.RowsAsync($"DELETE FROM feeds.subscription WHERE name = '{_name}'");
+    }
+
+    [Fact]
     public async Task Given_what_does_not_go_with_a_webhook_Then_it_is_refused()
     {
         await using var endpoint = await TestEndpoint.StartAsync();
@@ -382,6 +606,12 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     {
         var made = await hub.One.AskAsync(HttpMethod.Post, Path, token ?? hub.Administrator, new { name = name ?? _name, start = "now", filter = Mine(), maxAttempts, webhook = new { url = endpoint.Url, secret } });
         Assert.True(made.Status == HttpStatusCode.Created, made.Body.ToString());
+    }
+
+    private async Task MoveAsync(TestEndpoint endpoint, string? secret = null)
+    {
+        var moved = await hub.One.AskAsync(HttpMethod.Patch, $"{Path}/{_name}", hub.Administrator, new { webhook = new { url = endpoint.Url, secret } });
+        Assert.True(moved.Status == HttpStatusCode.OK, moved.Body.ToString());
     }
 
     private async Task<string> AllowAsync(params SharedEvents[] events)
@@ -426,7 +656,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
 
         internal static (string Key, string Value)[] Settings(TestAuthority authority) =>
         [
-            ("Webhooks:AllowedNetworks", "127.0.0.1/32, ::1/128"), ("Webhooks:Origin", "hub.example"), ("Webhooks:Timeout", "00:00:01"), ("Webhooks:LongestWait", "00:00:01"),
+            ("Webhooks:AllowedNetworks", "127.0.0.1/32, ::1/128"), ("Webhooks:Origin", "hub.example"), ("Webhooks:Timeout", "00:00:05"), ("Webhooks:LongestWait", "00:00:01"),
             ("Webhooks:AlertAfter", "00:00:02"), ("Webhooks:Ca", authority.File),
         ];
 
