@@ -114,7 +114,7 @@ internal sealed class ReplaysApi(
 
     private async Task<IResult> CancelAsync(string id, HttpContext context)
     {
-        var (asked, problem) = context.Request.ContentType is null ? (null, null) : await SubscriptionsApi.ReasonAsync<CancelAsked>(context.Request, asked => asked.Reason);
+        var (asked, problem) = context.Request.ContentType is null ? (null, null) : await SubscriptionActs.ReasonAsync<CancelAsked>(context.Request, asked => asked.Reason, isOptional: true);
         if (problem is not null) return problem;
         if (await Replay.FindAsync(database, id, context.RequestAborted) is not { } replay) return NoReplay();
         await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
