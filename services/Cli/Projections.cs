@@ -173,6 +173,6 @@ internal static class Projections
         all.Select(one => new[]
         {
             one.Name, one.State, $"{one.Position:N0}", $"{one.HighWater:N0}", $"{one.Lag:N0}",
-            one.Rebuild is { } rebuild ? $"{rebuild.State} {rebuild.Position:N0}/{rebuild.Target:N0}{(rebuild.EventsPerSecond is > 0 and var rate ? $", {rate:N0}/s" : "")}" : "", one.Error ?? one.Rebuild?.Error ?? "",
+            one.Rebuild is { } rebuild ? $"{rebuild.State} {rebuild.Position:N0}/{rebuild.Target:N0}{(rebuild.EventsPerSecond is > 0 and var rate ? $", {rate:N0}/s" : "")}{(rebuild.WaitsFor is { } waits ? $"; {waits}" : "")}" : "", one.Error ?? one.Rebuild?.Error ?? "",
         }));
 }

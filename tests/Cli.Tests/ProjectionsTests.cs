@@ -15,7 +15,7 @@ public class ProjectionsTests
         lag = 0,
         state = "running",
         error = (string?)null,
-        rebuild = new { state, position, target = 100, percent = (double)position, eventsPerSecond = 20, secondsLeft = 5, error, dryRun = false, differences = state == "completed" ? 3 : (int?)null },
+        rebuild = new { state, position, target = 100, percent = (double)position, eventsPerSecond = 20, secondsLeft = 5, error, dryRun = false, differences = state == "completed" ? 3 : (int?)null, waitsFor = state == "waiting" ? "waits for readers of the figures; tried 3 times" : null },
     };
 
     private readonly ConcurrentQueue<JsonElement> _asked = new();
@@ -55,6 +55,18 @@ public class ProjectionsTests
         Assert.Equal((0, 0), (table.ExitCode, json.ExitCode));
         Assert.Matches(@"civil-records +running +100 +100 +0 +running 40/100, 20/s", table.Out);
         Assert.Equal("civil-records", json.Json.GetProperty("items")[0].GetProperty("name").GetString());
+    }
+
+    [Fact]
+    public async Task Given_a_rebuild_that_waits_When_shown_Then_it_says_for_what()
+    {
+        await using var hub = await HubAsync(Projection("waiting", 100));
+
+        var table = await Command.RunAsync("projections", "list", "--hub", hub.Address);
+        var asked = await Command.RunAsync("projections", "rebuild", "civil-records", "--reason", "a fault", "--no-wait", "--hub", hub.Address);
+
+        Assert.Contains("waits for readers of the figures; tried 3 times", table.Out, StringComparison.Ordinal);
+        Assert.Contains("rebuild waiting at 100 of 100 events, 20/s; waits for readers of the figures; tried 3 times", asked.Out, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Grpc.Core;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Feeds;
 using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Npgsql;
@@ -65,8 +66,15 @@ public sealed class DatabaseAwayTests : IAsyncLifetime
         Assert.True(DatabaseAway.Is(await FailAsync(closed, "SELECT 1")));
         Assert.True(DatabaseAway.Is(await FailAsync(_hub.ConnectionString, "SELECT pg_terminate_backend(pg_backend_pid())")));
         Assert.True(DatabaseAway.Is(await FailAsync(new NpgsqlConnectionStringBuilder(_hub.ConnectionString) { CommandTimeout = 1 }.ConnectionString, "SELECT pg_sleep(10)")));
-        Assert.False(DatabaseAway.Is(await FailAsync(_hub.ConnectionString, "SELECT 1 / 0")));
+        Assert.Equal(StatusCode.Unavailable, Assert.IsType<RpcException>(await CallAsync(await FailAsync(closed, "SELECT 1"))).StatusCode);
+        var wrong = await FailAsync(_hub.ConnectionString, "SELECT 1 / 0");
+        Assert.False(DatabaseAway.Is(wrong));
+        Assert.Same(wrong, await CallAsync(wrong));
         Assert.False(DatabaseAway.Is(await FailAsync(_hub.ConnectionString, "SELECT FROM no_such_table")));
+
+        // A call over gRPC that fails with it.
+        static Task<Exception> CallAsync(Exception error) => Assert.ThrowsAnyAsync<Exception>(
+            () => new DatabaseAwayInterceptor().UnaryServerHandler<ReadRequest, ReadResponse>(new(), null!, (_, _) => throw error));
 
         static async Task<Exception> FailAsync(string connectionString, string sql)
         {
