@@ -77,6 +77,8 @@ internal sealed class Addresses(WebhookOptions options)
                 if (done is not Task<Stream> tried) continue;
                 tries.Remove(tried);
                 if (tried.IsCompletedSuccessfully || (left.Count == 0 && tries.Count == 0)) return await tried;
+                // The others may still answer; what was wrong with this one is told to nobody.
+                _ = tried.Exception;
             }
         }
         finally
