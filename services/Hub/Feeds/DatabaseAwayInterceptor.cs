@@ -1,5 +1,5 @@
-using Grpc.Core.Interceptors;
 using Grpc.Core;
+using Grpc.Core.Interceptors;
 using Intercommunalite.Hub.EventStore;
 
 namespace Intercommunalite.Hub.Feeds;
