@@ -24,7 +24,8 @@ public sealed class CursorFile : IDisposable
     private string _written;
     private long _since;
     private bool _isDue;
-    private Exception? _failure;
+    private bool _hasFailed;
+    private bool _isEnded;
 
     private CursorFile(string path, FileStream held, string value, SubscribeRequest? of)
     {
@@ -86,14 +87,15 @@ public sealed class CursorFile : IDisposable
     }
 
     /// <summary>Keeps a cursor, once everything up to it is dealt with.</summary>
-    /// <exception cref="IOException">It cannot be written, or the one before could not.</exception>
+    /// <exception cref="IOException">It cannot be written. The next call tries again.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be written, likewise.</exception>
     public void Keep(string cursor)
     {
         lock (_gate)
         {
-            if (_failure is { } failure) throw new IOException($"{_path} could not be written: {failure.Message}", failure);
+            ObjectDisposedException.ThrowIf(_isEnded, this);
             Value = cursor;
-            if (_since == 0 || TimeProvider.System.GetElapsedTime(_since) >= s_between)
+            if (_hasFailed || _since == 0 || TimeProvider.System.GetElapsedTime(_since) >= s_between)
             {
                 Write();
             }
@@ -110,6 +112,8 @@ public sealed class CursorFile : IDisposable
     {
         lock (_gate)
         {
+            if (_isEnded) return;
+            _isEnded = true;
             _later.Dispose();
             try
             {
@@ -144,14 +148,15 @@ public sealed class CursorFile : IDisposable
         {
             _isDue = false;
             // After the end the lock is another's.
-            if (!_lock.CanWrite) return;
+            if (_isEnded) return;
             try
             {
                 Write();
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                _failure = e;
+                // Whoever keeps the next one is told, unless it can be written then.
+                _hasFailed = true;
             }
         }
     }
@@ -166,6 +171,6 @@ public sealed class CursorFile : IDisposable
         }
 
         File.Move(_path + ".new", _path, overwrite: true);
-        (_written, _since) = (Value, TimeProvider.System.GetTimestamp());
+        (_written, _since, _hasFailed) = (Value, TimeProvider.System.GetTimestamp(), false);
     }
 }

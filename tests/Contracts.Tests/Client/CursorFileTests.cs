@@ -100,7 +100,7 @@ public sealed class CursorFileTests : IDisposable
     }
 
     [Fact]
-    public async Task Given_a_folder_that_is_gone_When_cursors_come_Then_who_keeps_them_is_told()
+    public async Task Given_a_folder_that_is_gone_When_cursors_come_Then_who_keeps_them_is_told_until_it_is_back()
     {
         var folder = Directory.CreateTempSubdirectory("cursor-file-");
         var file = CursorFile.Open(Path.Combine(folder.FullName, "cursor"));
@@ -109,6 +109,12 @@ public sealed class CursorFileTests : IDisposable
 
         await Eventually.Is(() => Record.Exception(() => file.Keep(Path.GetRandomFileName())), error => error is IOException);
 
-        Assert.ThrowsAny<IOException>(file.Dispose);
+        folder.Create();
+        file.Keep("c2");
+        Assert.Equal("c2\n", File.ReadAllText(Path.Combine(folder.FullName, "cursor")));
+
+        file.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => file.Keep("c3"));
+        folder.Delete(recursive: true);
     }
 }

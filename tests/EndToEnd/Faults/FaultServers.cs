@@ -7,8 +7,8 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>
-/// PostgreSQL and RabbitMQ of the fault suite's own, started once for each half of it; each scenario takes them empty. The halves
-/// last about as long, side by side: a scenario waits for more than half of its time.
+/// PostgreSQL and RabbitMQ of the fault suite's own, started once for each part of it; each scenario takes them empty. Two halves
+/// last about as long, side by side: a scenario waits for more than half of its time. What must take over in a few seconds is alone, after all else.
 /// </summary>
 public sealed class FaultServers : IAsyncLifetime
 {
@@ -17,6 +17,9 @@ public sealed class FaultServers : IAsyncLifetime
 
     /// <summary>The other half, on servers of its own.</summary>
     public const string Second = "faults, second half";
+
+    /// <summary>What has the machine to itself.</summary>
+    public const string Alone = "faults, alone";
 
     private readonly Lazy<Task<PrivateServers>> _others = new(() => PrivateServers.StartAsync());
 
@@ -44,6 +47,10 @@ public sealed class FirstFaultServers : ICollectionFixture<FaultServers>;
 /// <summary>The test classes of the second half.</summary>
 [CollectionDefinition(FaultServers.Second)]
 public sealed class SecondFaultServers : ICollectionFixture<FaultServers>;
+
+/// <summary>The test classes beside which nothing runs.</summary>
+[CollectionDefinition(FaultServers.Alone, DisableParallelization = true)]
+public sealed class LoneFaultServers : ICollectionFixture<FaultServers>;
 
 /// <summary>The two halves begin, so that neither is left over at the end.</summary>
 public sealed class LongestFirst : ITestCollectionOrderer

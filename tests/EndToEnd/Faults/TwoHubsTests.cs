@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace Intercommunalite.EndToEnd.Tests.Faults;
 
 /// <summary>Two nodes of the hub: one ingests and one projects at any time, and whoever of them fails, the other does it all.</summary>
-[Collection(FaultServers.Second)]
+[Collection(FaultServers.Alone)]
 public sealed class TwoHubsTests(FaultServers servers, ITestOutputHelper output)
 {
     private static readonly TimeSpan s_takeover = TimeSpan.FromSeconds(10);
