@@ -66,24 +66,29 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
     {
         var (asked, problem) = await SubscriptionActs.ReasonAsync<ParkedAsked>(context.Request, asked => asked.Reason, isOptional: true);
         if (asked is null) return problem!;
-        return await WhichAsync(asked, context, which =>
+        return await WhichAsync(asked, context, async which =>
         {
+            long? before = null;
             var act = new Act("subscriptions.parked-replayed", asked.Reason, Details(which));
-            return acts.ActAsync(name, context, dryRun, act, async connection =>
+            var result = await acts.ActAsync(name, context, dryRun, act, async connection =>
             {
                 // In order, also of those that are given again.
                 if (which is { Position: { } position, Record: false } && await Parked.FirstOfRecordAsync(connection, name, position, which.Replay, context.RequestAborted) is { } first && first < position)
                 {
-                    var cursor = (await pages.CursorsAsync(context.RequestAborted)).Of(await pages.LastAsync(first, context.RequestAborted));
-                    return TypedResults.Problem(
-                        title: "Not the first of its record", detail: $"The event of cursor {cursor}, of the same record, is parked before it. Replay the record (\"record\": true), or discard that one first.",
-                        statusCode: StatusCodes.Status409Conflict);
+                    before = first;
+                    return TypedResults.Conflict();
                 }
 
                 var replayed = await Parked.ReplayAsync(connection, name, which, context.RequestAborted);
                 act.Details!["events"] = replayed;
                 return replayed > 0 || which.Position is null ? Json(new { replayed }) : NotParked();
             });
+            if (before is null) return result;
+            // Looked up when the lock and its connection are given back: it needs one of its own.
+            var cursor = (await pages.CursorsAsync(context.RequestAborted)).Of(await pages.LastAsync(before.Value, context.RequestAborted));
+            return TypedResults.Problem(
+                title: "Not the first of its record", detail: $"The event of cursor {cursor}, of the same record, is parked before it. Replay the record (\"record\": true), or discard that one first.",
+                statusCode: StatusCodes.Status409Conflict);
         });
     }
 

@@ -74,19 +74,22 @@ internal sealed record Subscription(
 
     /// <summary>
     /// Counts those of a client, as part of the transaction that a connection is in: until that ends nobody else counts them, so that two
-    /// who make one at a time do not both see room.
+    /// who make one at a time do not both see room. Null while somebody else does: to wait for them would keep a connection from others.
     /// </summary>
-    public static async Task<long> CountAsync(NpgsqlConnection connection, string client, CancellationToken cancellation)
+    public static async Task<long?> CountAsync(NpgsqlConnection connection, string client, CancellationToken cancellation)
     {
         await using var batch = new NpgsqlBatch(connection)
         {
             BatchCommands =
             {
-                new("SELECT FROM pg_advisory_xact_lock(hashtextextended('feeds.subscription ' || $1, 0))") { Parameters = { new() { Value = client } } },
+                new("SELECT pg_try_advisory_xact_lock(hashtextextended('feeds.subscription ' || $1, 0))") { Parameters = { new() { Value = client } } },
+                // Counted behind it, so that what was made under the lock is seen.
                 new("SELECT count(*) FROM feeds.subscription WHERE client = $1") { Parameters = { new() { Value = client } } },
             },
         };
         await using var row = await batch.ExecuteReaderAsync(cancellation);
+        await row.ReadAsync(cancellation);
+        if (!row.GetBoolean(0)) return null;
         await row.NextResultAsync(cancellation);
         await row.ReadAsync(cancellation);
         return row.GetInt64(0);

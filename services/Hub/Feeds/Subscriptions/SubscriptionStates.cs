@@ -15,11 +15,7 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// <param name="Replaying">Events that are still to be given of each replay.</param>
 /// <param name="FailingSince">Of a webhook: since when its endpoint takes nothing though something is brought; null when it takes events, nothing waits, or it is suspended.</param>
 internal sealed record SubscriptionState(
-    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince)
-{
-    /// <summary>That of one of which nothing was looked up yet.</summary>
-    public static SubscriptionState New(Subscription subscription) => new(subscription.Name, subscription.Fetched, 0, 0, null, 0, new Dictionary<string, long>(), null);
-}
+    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince);
 
 /// <summary>How far the subscriptions are, looked up for whoever asks, and every some seconds for the metrics; every node gives the same gauges.</summary>
 internal sealed partial class SubscriptionStates : BackgroundService
@@ -49,6 +45,14 @@ internal sealed partial class SubscriptionStates : BackgroundService
             "How long the endpoint of a webhook has taken nothing though something waits");
         _meter.CreateObservableGauge("hub.subscription.parked", () => Each(state => state.Parked), "{event}", "Events that are parked");
         _meter.CreateObservableGauge("hub.subscription.full", () => Each(state => IsFull(state) ? 1 : 0), "", "1 when so many events are parked that nothing more is given");
+    }
+
+    /// <summary>That of one that is made now.</summary>
+    public async Task<SubscriptionState> NewAsync(Subscription made, CancellationToken cancellation)
+    {
+        await using var command = _database.CreateCommand($"SELECT greatest({Positions.End} - $1, 0)");
+        command.Parameters.Add(new() { Value = made.Fetched });
+        return new(made.Name, made.Fetched, (long)(await command.ExecuteScalarAsync(cancellation))!, 0, null, 0, new Dictionary<string, long>(), null);
     }
 
     /// <summary>All of them, or the one named, as they are now.</summary>

@@ -18,7 +18,7 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// (<c>dryRun=true</c>): the answer is the same, and nothing is changed or noted.
 /// </summary>
 internal sealed class SubscriptionsApi(
-    NpgsqlDataSource database, SubscriptionActs acts, SubscriptionViews views, FeedStreams feed, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, WebhookRegistration webhooks,
+    NpgsqlDataSource database, SubscriptionActs acts, SubscriptionViews views, SubscriptionStates states, FeedStreams feed, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, WebhookRegistration webhooks,
     WebhookOptions webhookOptions, FeedOptions options, TimeProvider time)
 {
     public static void Map(RouteGroupBuilder api)
@@ -60,30 +60,9 @@ internal sealed class SubscriptionsApi(
             var made = new Subscription(
                 asked.Name.ToString(), client, allowed.Agreement?.Id, endpoint is null ? Subscription.Pull : Subscription.Webhook, filter, start.Position, asked.MaxAttempts ?? 10,
                 endpoint is null ? asked.AckTimeoutSeconds ?? 60 : webhookOptions.AckTimeout, false, null, null, time.GetUtcNow(), caller.Id);
-            await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
-            await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
-            if (await Subscription.CountAsync(connection, client, context.RequestAborted) >= options.SubscriptionsPerClient)
-            {
-                return TypedResults.Problem(
-                    title: "Too many subscriptions", detail: $"{client} has as many subscriptions as a client may ({options.SubscriptionsPerClient}). Delete one that is not needed, or let one ask for what two do. The limit is Feed__SubscriptionsPerClient.",
-                    statusCode: StatusCodes.Status409Conflict);
-            }
-
-            if (!await made.AddAsync(connection, context.RequestAborted))
-                return TypedResults.Problem(title: "There is one already", detail: "name: a subscription of this name is known here. Choose another one.", statusCode: StatusCodes.Status409Conflict);
-            if (dryRun) return Json(await views.OfAsync(made, SubscriptionState.New(made), null, endpoint?.Of(made.Name), null, context.RequestAborted));
-            if (endpoint is not null) await webhooks.AddAsync(connection, made.Name, endpoint, context.RequestAborted);
-            var details = new JsonObject
-            {
-                ["client"] = client,
-                ["agreement"] = made.Agreement,
-                ["kind"] = made.Kind,
-                ["start"] = made.Fetched,
-                ["filter"] = JsonSerializer.SerializeToNode(filter, ContractJson.Options),
-                ["webhook"] = endpoint?.Url.Host,
-            };
-            await audit.AppendAsync(connection, new(caller.Id, "subscriptions.created", made.Name, asked.Reason, details), context.RequestAborted);
-            await transaction.CommitAsync(context.RequestAborted);
+            // What shows it needs connections of its own: it is shown when that of the transaction is given back.
+            if (await AddAsync(made, endpoint, asked.Reason, caller, context, dryRun) is { } why) return why;
+            if (dryRun) return Json(await views.OfAsync(made, await states.NewAsync(made, context.RequestAborted), null, endpoint?.Of(made.Name), null, context.RequestAborted));
             context.Response.Headers.Location = $"/api/v1/subscriptions/{made.Name}";
             return await views.ShowAsync(made.Name, context, StatusCodes.Status201Created, endpoint is null ? null : WebhookSignature.Text(endpoint.Secret));
         }
@@ -91,6 +70,43 @@ internal sealed class SubscriptionsApi(
         {
             return FeedApi.Problem(e, ofBody: true);
         }
+    }
+
+    // Null when it was added, or would be; else why not.
+    private async Task<ProblemHttpResult?> AddAsync(Subscription made, AllowedEndpoint? endpoint, string? reason, Caller caller, HttpContext context, bool dryRun)
+    {
+        await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
+        await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
+        if (await Subscription.CountAsync(connection, made.Client, context.RequestAborted) is not { } count)
+        {
+            context.Response.Headers.RetryAfter = "1";
+            return TypedResults.Problem(
+                title: "Another one is being made", detail: $"Subscriptions of {made.Client} are made one after the other. Nothing was changed: send it again in a second.", statusCode: StatusCodes.Status429TooManyRequests);
+        }
+
+        if (count >= options.SubscriptionsPerClient)
+        {
+            return TypedResults.Problem(
+                title: "Too many subscriptions", detail: $"{made.Client} has as many subscriptions as a client may ({options.SubscriptionsPerClient}). Delete one that is not needed, or let one ask for what two do. The limit is Feed__SubscriptionsPerClient.",
+                statusCode: StatusCodes.Status409Conflict);
+        }
+
+        if (!await made.AddAsync(connection, context.RequestAborted))
+            return TypedResults.Problem(title: "There is one already", detail: "name: a subscription of this name is known here. Choose another one.", statusCode: StatusCodes.Status409Conflict);
+        if (dryRun) return null;
+        if (endpoint is not null) await webhooks.AddAsync(connection, made.Name, endpoint, context.RequestAborted);
+        var details = new JsonObject
+        {
+            ["client"] = made.Client,
+            ["agreement"] = made.Agreement,
+            ["kind"] = made.Kind,
+            ["start"] = made.Fetched,
+            ["filter"] = JsonSerializer.SerializeToNode(made.Filter, ContractJson.Options),
+            ["webhook"] = endpoint?.Url.Host,
+        };
+        await audit.AppendAsync(connection, new(caller.Id, "subscriptions.created", made.Name, reason, details), context.RequestAborted);
+        await transaction.CommitAsync(context.RequestAborted);
+        return null;
     }
 
     private async Task<IResult> ChangeAsync(string name, HttpContext context, bool dryRun)

@@ -13,6 +13,7 @@ using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 using Xunit;
 using Xunit.Abstractions;
 using static Intercommunalite.Hub.Tests.Agreements.SampleAgreements;
@@ -469,7 +470,11 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     [Fact]
     public async Task Given_a_dry_run_When_something_would_be_changed_Then_nothing_is()
     {
-        Assert.Equal(HttpStatusCode.OK, (await PostAsync("?dryRun=true", new { name = _name, start = "now" })).Status);
+        await ArriveAsync("a");
+        var made = await PostAsync("?dryRun=true", new { name = _name, start = "beginning" });
+        Assert.Equal(HttpStatusCode.OK, made.Status);
+        // All that is stored is still to come.
+        Assert.Equal(await hub.Store.RowsAsync("SELECT max(seq_id) FROM hub.mt_events"), [made.Body.GetProperty("lag").ToString()]);
         Assert.Equal(HttpStatusCode.NotFound, (await hub.One.AskAsync(HttpMethod.Get, $"{Path}/{_name}", hub.Administrator)).Status);
         await CreateAsync();
         Assert.Equal(HttpStatusCode.Conflict, (await PostAsync("", new { name = _name, start = "now" })).Status);
@@ -522,7 +527,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         await using var node = await AccessServer.StartAsync(hub.Store, ("Feed:SubscriptionsPerClient", "2"));
         var partner = await AllowAsync($"partner-{_name}", new SharedEvents(Deaths));
 
-        var made = await Task.WhenAll(Enumerable.Range(0, 5).Select(number => node.AskAsync(HttpMethod.Post, Path, partner, new { name = $"{_name}-{number}", start = "now" })));
+        var made = await Task.WhenAll(Enumerable.Range(0, 5).Select(MakeAsync));
 
         Assert.Equal(2, made.Count(one => one.Status == HttpStatusCode.Created));
         Assert.All(made.Where(one => one.Status != HttpStatusCode.Created), one =>
@@ -532,6 +537,49 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         });
         // Others may.
         Assert.Equal(HttpStatusCode.OK, (await PostAsync("?dryRun=true", new { name = _name, start = "now" })).Status);
+
+        // One after the other: whoever is told that another one is being made asks again.
+        async Task<(HttpStatusCode Status, JsonElement Body, string? Tag)> MakeAsync(int number) => await Eventually.Is(
+            () => node.AskAsync(HttpMethod.Post, Path, partner, new { name = $"{_name}-{number}", start = "now" }), answer => answer.Status != HttpStatusCode.TooManyRequests);
+    }
+
+    [Fact]
+    public async Task Given_a_node_with_few_connections_When_more_calls_than_those_make_subscriptions_or_replay_what_is_parked_Then_each_is_answered()
+    {
+        const int Connections = 8;
+        await using var node = await AccessServer.StartAsync(
+            hub.Store, ("ConnectionStrings:Hub", new NpgsqlConnectionStringBuilder(hub.Store.ConnectionString) { MaxPoolSize = Connections, ApplicationName = _name, Timeout = 5 }.ConnectionString));
+        await CreateAsync();
+        await ArriveAsync("a", "a");
+        await using (var reader = new PullReader(hub.One, _name, hub.Administrator))
+        {
+            await PostAsync($"{_name}/parked", new { cursor = (await reader.NextAsync()).Event.Cursor, reason = "x" });
+        }
+
+        var last = (await Eventually.Is(ParkedAsync, parked => parked.Count == 2))[1].GetProperty("cursor").GetString();
+
+        var made = await AskAsync(Path + "?dryRun=true", new { name = $"{_name}-made", start = "now" });
+        var replayed = await AskAsync($"{Path}/{_name}/parked/replay", new { cursor = last });
+
+        Assert.Contains(HttpStatusCode.OK, made);
+        Assert.All(made, status => Assert.True(status is HttpStatusCode.OK or HttpStatusCode.TooManyRequests, $"{status}"));
+        Assert.All(replayed, status => Assert.Equal(HttpStatusCode.Conflict, status));
+
+        async Task<HttpStatusCode[]> AskAsync(string path, object body) =>
+            await Task.WhenAll(Enumerable.Range(0, 4 * Connections).Select(async _ => (await node.AskAsync(HttpMethod.Post, path, hub.Administrator, body)).Status));
+    }
+
+    [Fact]
+    public async Task Given_a_client_of_which_one_is_being_made_When_it_makes_another_Then_it_is_told_at_once_to_ask_again()
+    {
+        await using var connection = await hub.Store.Database.OpenConnectionAsync();
+        await using (await connection.BeginTransactionAsync())
+        {
+            Assert.NotNull(await Subscription.CountAsync(connection, "administrator", default));
+            Assert.Equal(HttpStatusCode.TooManyRequests, (await PostAsync("", new { name = _name, start = "now" })).Status);
+        }
+
+        await CreateAsync();
     }
 
     [Fact]
