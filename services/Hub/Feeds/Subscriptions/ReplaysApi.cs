@@ -84,8 +84,8 @@ internal sealed class ReplaysApi(
             await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
             await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
             {
-                // It may have been deleted meanwhile.
-                if (!await Deliveries.HoldAsync(connection, subscription.Name, context.RequestAborted)) return SubscriptionActs.Unknown();
+                // It may have been deleted meanwhile, and another one made under its name.
+                if (await Deliveries.HoldAsync(connection, subscription.Name, context.RequestAborted) != subscription.CreatedAt) return SubscriptionActs.Unknown();
                 await made.AddAsync(connection, context.RequestAborted);
                 await audit.AppendAsync(
                     connection, new(made.AskedBy, "replays.begun", made.Id, made.Reason, new JsonObject

@@ -128,7 +128,7 @@ internal sealed class SubscriptionsApi(
                 connection, "UPDATE feeds.subscription SET max_attempts = coalesce($2, max_attempts), ack_timeout = coalesce($3, ack_timeout) WHERE name = $1", context,
                 new() { Value = name }, Number(asked.MaxAttempts), Number(asked.AckTimeoutSeconds));
             return null;
-        }) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, webhook) => (
+        }, found) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, webhook) => (
             was with { MaxAttempts = asked.MaxAttempts ?? was.MaxAttempts, AckTimeout = asked.AckTimeoutSeconds ?? was.AckTimeout }, endpoint?.Of(name) ?? webhook));
     }
 
@@ -165,7 +165,7 @@ internal sealed class SubscriptionsApi(
             if (!await Subscription.ResumeAsync(connection, name, Caller.Of(context.User).Is(Roles.Administrator), context.RequestAborted)) return NotTheirs();
             if (allowed is not null) await WebhookRegistration.ResumeAsync(connection, allowed, context.RequestAborted);
             return null;
-        }) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, _) => (was with { IsSuspended = false, Reason = null, SuspendedBy = null }, allowed is null ? null : allowed with { FailingSince = null }));
+        }, found) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, _) => (was with { IsSuspended = false, Reason = null, SuspendedBy = null }, allowed is null ? null : allowed with { FailingSince = null }));
     }
 
     private async Task<IResult> RenewSecretAsync(string name, HttpContext context, bool dryRun)
@@ -180,7 +180,7 @@ internal sealed class SubscriptionsApi(
         {
             secret = dryRun ? null : WebhookSignature.Text(secret),
             previousUntil = await webhooks.RenewAsync(connection, name, secret, context.RequestAborted),
-        })))!;
+        }), found))!;
     }
 
     private async Task<Place> StartAsync(string start, CancellationToken cancellation) =>

@@ -12,6 +12,8 @@ using Intercommunalite.Hub.Feeds.Subscriptions;
 using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using Xunit;
@@ -415,6 +417,36 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     }
 
     [Fact]
+    public async Task Given_what_was_looked_through_for_a_subscription_When_it_is_made_anew_meanwhile_Then_that_one_gets_nothing_of_it_nor_is_anything_decided_on_it()
+    {
+        await CreateAsync();
+        await ArriveAsync("a", "b");
+        var before = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
+        var stretch = new Stretch(before.Fetched, before.Fetched + 2, [(before.Fetched + 1, "another record")]);
+        await hub.Store.RowsAsync($"UPDATE feeds.subscription SET created_at = created_at + interval '1 s' WHERE name = '{_name}'");
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at) VALUES ('{_name}', 'again', 1, 'a', 0, 0, now());
+            INSERT INTO feeds.replay (id, subscription, selection, after, through, position, rate, found, filled_at, state, reason, asked_by, asked_at)
+            VALUES ('{_name}-replay', '{_name}', '{"{}"}', 0, {before.Fetched + 2}, 0, 100, 0, now() - interval '1 h', 'running', 'x', 'administrator', now())
+            """);
+        var (deliveries, replays, acts) = (
+            hub.One.Services.GetRequiredService<Deliveries>(), hub.One.Services.GetRequiredService<Replays>(), hub.One.Services.GetRequiredService<SubscriptionActs>());
+
+        Assert.Empty(await deliveries.ClaimAsync(before, Guid.NewGuid(), 10, stretch, false, default));
+        Assert.False((await replays.AdvanceAsync(before, Access(hub.One), default)).Found);
+        var result = await acts.ActAsync(_name, new DefaultHttpContext(), false, new("x"), _ => throw new InvalidOperationException("It is another one."), before);
+
+        Assert.Equal(404, Assert.IsType<ProblemHttpResult>(result).StatusCode);
+        Assert.Equal([$"{before.Fetched}"], await hub.Store.RowsAsync($"SELECT fetched FROM feeds.subscription WHERE name = '{_name}'"));
+        Assert.Equal(["0"], await hub.Store.RowsAsync($"SELECT position FROM feeds.replay WHERE subscription = '{_name}'"));
+        Assert.Equal(["1"], await RowsAsync());
+        // For the one that has the name now all that is done.
+        var now = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
+        Assert.Equal(2, (await deliveries.ClaimAsync(now, Guid.NewGuid(), 10, stretch, false, default)).Count);
+        Assert.True((await replays.AdvanceAsync(now, Access(hub.One), default)).Found);
+    }
+
+    [Fact]
     public async Task Given_places_to_begin_at_When_subscriptions_are_made_Then_each_begins_there()
     {
         await ArriveAsync("a");
@@ -680,13 +712,15 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     // Claims as a reader of a node would that ends without a word.
     private async Task<IReadOnlyList<Claimed>> ClaimAsync(AccessServer node, Guid reader, int most)
     {
-        var rights = node.Services.GetRequiredService<Intercommunalite.Hub.Access.CurrentRights>();
-        var filter = new FeedFilter([], [], [$"{_name}/*"], []);
-        var access = new FeedAccess(Reader.OfClient("administrator", true, rights), "", filter, node.Services.GetRequiredService<AgreementsInForce>());
+        var access = Access(node);
         var finding = node.Services.GetRequiredService<Finding>();
         var subscription = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
         return (await Eventually.Is(() => finding.NextAsync(subscription, reader, most, most, access, false, default), found => found.Claimed.Count > 0)).Claimed;
     }
+
+    private FeedAccess Access(AccessServer node) => new(
+        Reader.OfClient("administrator", true, node.Services.GetRequiredService<Intercommunalite.Hub.Access.CurrentRights>()), "", new FeedFilter([], [], [$"{_name}/*"], []),
+        node.Services.GetRequiredService<AgreementsInForce>());
 
     /// <summary>Takes nothing.</summary>
     private sealed class StuckWriter : IServerStreamWriter<ConsumeResponse>
