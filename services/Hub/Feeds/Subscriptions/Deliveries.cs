@@ -116,7 +116,7 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
             SELECT s.state = 'suspended', s.reason, s.fetched, due, lapsed, next,
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND replay = ''),
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at,
-                (SELECT count(*) FROM (SELECT FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NOT NULL LIMIT $3) AS parked) = $3,
+                (SELECT count(*) FROM (SELECT FROM feeds.delivery WHERE subscription = $1 AND replay = '' AND parked_at IS NOT NULL LIMIT $3) AS parked) = $3,
                 EXISTS (SELECT FROM feeds.replay WHERE subscription = $1 AND state = '{Replay.Running}')
             FROM feeds.subscription s CROSS JOIN state WHERE s.name = $1
             """);

@@ -28,8 +28,8 @@ internal sealed class Replays(NpgsqlDataSource database, FeedPages pages, Subscr
                 continue;
             }
 
-            // Whoever acknowledges some makes room, and is told of more.
-            if (replay.Waiting >= options.Window) continue;
+            // Whoever acknowledges some makes room, and is told of more; so does whoever decides on what is parked of it.
+            if (replay.Waiting >= options.Window || replay.Parked >= options.MostParked) continue;
             var pause = TimeSpan.FromSeconds(1.0 / replay.Rate) - replay.SinceFound;
             var most = (int)Math.Min(replay.Rate * (replay.SinceFound < s_atOnce ? replay.SinceFound : s_atOnce).TotalSeconds, options.Window - replay.Waiting);
             if (most >= 1) found |= await FindAsync(subscription, replay, most, access, cancellation);
