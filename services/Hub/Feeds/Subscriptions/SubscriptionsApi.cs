@@ -6,6 +6,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
+using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -44,6 +45,7 @@ internal sealed class SubscriptionsApi(
         if (asked is null) return problem!;
         var caller = Caller.Of(context.User);
         var client = asked.Client ?? caller.Id;
+        if (!Query.IsText(client)) return Body.Unprocessable("client", "the id of a client expected");
         if (client != caller.Id && !caller.Is(Roles.Administrator)) return Body.Unprocessable("client", "only an administrator makes subscriptions of others");
         if (client != caller.Id && asked.Agreement is null) return Body.Unprocessable("agreement", "required for another client's subscription");
         if (Limits(asked.MaxAttempts, asked.AckTimeoutSeconds) is { } wrong) return wrong;
@@ -134,10 +136,10 @@ internal sealed class SubscriptionsApi(
 
     private Task<IResult?> DeleteAsync(string name, HttpContext context, bool dryRun) => acts.ActAsync(name, context, dryRun, new("subscriptions.deleted"), async connection =>
     {
+        if (!await Subscription.DeleteAsync(connection, name, Caller.Of(context.User).Is(Roles.Administrator), context.RequestAborted)) return NotTheirs();
         await RunAsync(connection, "DELETE FROM feeds.delivery WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.replay WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.webhook WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
-        await RunAsync(connection, "DELETE FROM feeds.subscription WHERE name = $1", context, new NpgsqlParameter { Value = name });
         return TypedResults.NoContent();
     });
 
@@ -196,7 +198,7 @@ internal sealed class SubscriptionsApi(
         : null;
 
     private static ProblemHttpResult NotTheirs() => TypedResults.Problem(
-        title: "Suspended by an administrator", detail: "An administrator of the hub suspended this subscription; reason and suspendedBy of GET /api/v1/subscriptions/{name} say why and who. Ask them: they resume it.",
+        title: "Suspended by an administrator", detail: "An administrator of the hub suspended this subscription; reason and suspendedBy of GET /api/v1/subscriptions/{name} say why and who. Ask them: they resume or delete it.",
         statusCode: StatusCodes.Status409Conflict);
 
     private static async Task RunAsync(NpgsqlConnection connection, string sql, HttpContext context, params NpgsqlParameter[] values)

@@ -433,7 +433,8 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
             hub.One.Services.GetRequiredService<Deliveries>(), hub.One.Services.GetRequiredService<Replays>(), hub.One.Services.GetRequiredService<SubscriptionActs>());
 
         Assert.Empty(await deliveries.ClaimAsync(before, Guid.NewGuid(), 10, stretch, false, default));
-        Assert.False((await replays.AdvanceAsync(before, Access(hub.One), default)).Found);
+        // What is found for the one before is put nowhere.
+        await Eventually.Is(() => replays.AdvanceAsync(before, Access(hub.One), default), advanced => advanced.Found);
         var result = await acts.ActAsync(_name, new DefaultHttpContext(), false, new("x"), _ => throw new InvalidOperationException("It is another one."), before);
 
         Assert.Equal(404, Assert.IsType<ProblemHttpResult>(result).StatusCode);
@@ -443,7 +444,8 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         // For the one that has the name now all that is done.
         var now = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
         Assert.Equal(2, (await deliveries.ClaimAsync(now, Guid.NewGuid(), 10, stretch, false, default)).Count);
-        Assert.True((await replays.AdvanceAsync(now, Access(hub.One), default)).Found);
+        await replays.AdvanceAsync(now, Access(hub.One), default);
+        Assert.NotEqual(["0"], await hub.Store.RowsAsync($"SELECT position FROM feeds.replay WHERE subscription = '{_name}'"));
     }
 
     [Fact]
@@ -490,6 +492,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     [InlineData("""{"name":"x","start":"now","ackTimeoutSeconds":100000}""", 422, "ackTimeoutSeconds")]
     [InlineData("""{"name":"x","start":"now","agreement":"another"}""", 403, "agreement")]
     [InlineData("""{"name":"x","start":"now","client":"canteen"}""", 422, "agreement")]
+    [InlineData("""{"name":"x","start":"now","client":"a\u0000","agreement":"b"}""", 422, "client")]
     public async Task Given_a_subscription_that_cannot_be_made_Then_the_answer_says_what_is_wrong(string body, int status, string named)
     {
         var answer = await hub.One.AskAsync(HttpMethod.Post, Path, hub.Administrator, JsonElement.Parse(body));
@@ -497,6 +500,20 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(status, (int)answer.Status);
         Assert.Contains(named, answer.Body.ToString(), StringComparison.Ordinal);
         Assert.Equal(["0"], await hub.Store.RowsAsync("SELECT count(*) FROM feeds.subscription WHERE name = 'x'"));
+    }
+
+    [Theory]
+    [InlineData("parked")]
+    [InlineData("parked/replay")]
+    [InlineData("parked/discard")]
+    public async Task Given_a_replay_that_is_no_text_When_something_of_it_is_decided_on_Then_the_answer_says_what_is_wrong(string path)
+    {
+        await CreateAsync();
+
+        var answer = await PostAsync($"{_name}/{path}", new { cursor = "x", replay = "\0", reason = "x" });
+
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, answer.Status);
+        Assert.Equal("replay", answer.Body.GetProperty("errors")[0].GetProperty("field").GetString());
     }
 
     [Fact]
@@ -542,9 +559,13 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Contains("administrator", refused.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
         // Nor by making the suspension its own first.
         Assert.Equal(HttpStatusCode.Conflict, (await AskAsync(partner, "/suspension", new { reason = "à nous" })).Status);
+        // Nor by making it anew.
+        foreach (var query in (string[])["?dryRun=true", ""])
+            Assert.Equal(HttpStatusCode.Conflict, (await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{_name}{query}", partner)).Status);
         var shown = await ShowAsync();
         Assert.Equal(("suspended", "trop de refus", "administrator"), (shown.GetProperty("state").GetString(), shown.GetProperty("reason").GetString(), shown.GetProperty("suspendedBy").GetString()));
         Assert.Equal("active", (await AskAsync(hub.Administrator, "/resumption", new { reason = "corrigé" })).Body.GetProperty("state").GetString());
+        Assert.Equal(HttpStatusCode.NoContent, (await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{_name}", partner)).Status);
         Assert.Equal(
             [$"repas de la cantine pull partner-{_name}"],
             await hub.Store.RowsAsync($"SELECT why, details::jsonb ->> 'kind', details::jsonb ->> 'agreement' FROM audit.entry WHERE subject = '{_name}' AND act = 'subscriptions.created'"));
