@@ -18,11 +18,11 @@ internal static class Subscriptions
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private sealed record Item(
-        string Name, string Client, string? Agreement, string Kind, JsonElement Filter, string State, string? Reason, bool? InForce, string Position, long Lag, long Unacknowledged,
+        string Name, string Client, string? Agreement, string Kind, JsonElement Filter, string State, string? Reason, string? SuspendedBy, bool? InForce, string Position, long Lag, long Unacknowledged,
         DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long>? Replaying, int MaxAttempts, int AckTimeoutSeconds, DateTimeOffset CreatedAt, string CreatedBy,
         Webhook? Webhook, IReadOnlyList<Failing>? Failing);
 
-    private sealed record Webhook(Uri Url, int? RequestsPerMinute, bool Alert, DateTimeOffset? FailingSince, string? LastFailure, DateTimeOffset? LastSuccess, string? Secret);
+    private sealed record Webhook(Uri Url, int? RequestsPerMinute, bool Alert, DateTimeOffset? FailingSince, string? LastFailure, DateTimeOffset? LastSuccess, string? Note, string? Secret);
 
     private sealed record Failing(string Cursor, string Replay, string Type, string Commune, string Subject, int Attempts, int Failures, string? Reason, DateTimeOffset DueAt);
 
@@ -107,7 +107,8 @@ internal static class Subscriptions
         var maxAttempts = new Option<int?>("--max-attempts") { Description = "Failures after which a delivery is parked (10).", HelpName = "N" };
         var ackTimeout = new Option<int?>("--ack-timeout") { Description = "Seconds within which a delivery is to be acknowledged (60).", HelpName = "SECONDS" };
         var webhook = new Option<string?>("--webhook") { Description = "Have it brought to this endpoint, which is asked first; the secret that signs is shown this once.", HelpName = "URL" };
-        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, maxAttempts, ackTimeout, webhook, dryRun };
+        var reason = OptionalReason();
+        var command = new Command("create", "Makes a subscription.") { name, start, agreement, client, maxAttempts, ackTimeout, webhook, reason, dryRun };
         var filter = new EventFilter(command);
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -116,6 +117,7 @@ internal static class Subscriptions
             if (parsed.GetValue(client) is { } of) body["client"] = of;
             if (parsed.GetValue(maxAttempts) is { } most) body["maxAttempts"] = most;
             if (parsed.GetValue(ackTimeout) is { } seconds) body["ackTimeoutSeconds"] = seconds;
+            if (parsed.GetValue(reason) is { } why) body["reason"] = why;
             if (parsed.GetValue(webhook) is { } url) body["webhook"] = new JsonObject { ["url"] = url };
             using var web = Web.Impatient(common.Credentials(parsed));
             Tell(parsed, common, terminal, await PostAsync(web, parsed, common, "", body, dryRun, cancellation), parsed.GetValue(dryRun));
@@ -187,9 +189,8 @@ internal static class Subscriptions
         var cursor = new Option<string?>("--cursor") { Description = "That of this cursor, as 'subscriptions parked' shows it.", HelpName = "CURSOR" };
         var record = new Option<bool>("--record") { Description = "With all others of its record." };
         var all = new Option<bool>("--all") { Description = "All that are parked." };
-        var reason = Reason();
-        var command = new Command(name, description) { subscription, cursor, record, all, dryRun };
-        if (needsReason) command.Options.Add(reason);
+        var reason = needsReason ? Reason() : OptionalReason();
+        var command = new Command(name, description) { subscription, cursor, record, all, reason, dryRun };
         command.Validators.Add(result =>
         {
             if (result.GetValue(cursor) is not null == result.GetValue(all)) result.AddError("Give either --cursor or --all.");
@@ -198,7 +199,7 @@ internal static class Subscriptions
         command.SetAction(async (parsed, cancellation) =>
         {
             var body = parsed.GetValue(cursor) is { } one ? new JsonObject { ["cursor"] = one, ["record"] = parsed.GetValue(record) } : new JsonObject { ["all"] = true };
-            if (needsReason) body["reason"] = parsed.GetRequiredValue(reason);
+            if (parsed.GetValue(reason) is { } why) body["reason"] = why;
             using var web = Web.Impatient(common.Credentials(parsed));
             var answer = await PostAsync(web, parsed, common, $"/{Uri.EscapeDataString(parsed.GetRequiredValue(subscription))}/parked/{act}", body, dryRun, cancellation);
             Count(parsed, common, terminal, answer, done, parsed.GetValue(dryRun));
@@ -267,6 +268,8 @@ internal static class Subscriptions
     {
         var item = shown.Deserialize<Item>(JsonSerializerOptions.Web)!;
         terminal.Write($"{item.Name}: {item.Kind}, {State(item)}, of {item.Client}{(item.Agreement is { } agreement ? $" under {agreement}" : "")}");
+        if (item is { State: "suspended", SuspendedBy: { } by }) terminal.Write($"  suspended by {by}");
+        if (item is { State: "full", Reason: { } full }) terminal.Write($"  {full}");
         terminal.Write(Invariant($"  lag {item.Lag} events; {item.Unacknowledged} unacknowledged{(item.OldestUnacknowledged is { } since ? $" since {Terminal.Time(since)}" : "")}; {item.Parked} parked"));
         terminal.Write($"  done up to {item.Position}");
         foreach (var (replay, left) in item.Replaying ?? new Dictionary<string, long>()) terminal.Write(Invariant($"  replay {replay}: {left} to come"));
@@ -276,6 +279,7 @@ internal static class Subscriptions
         {
             terminal.Write($"  brought to {webhook.Url}{(webhook.RequestsPerMinute is { } rate ? Invariant($", {rate} requests a minute at most") : "")}{(webhook.LastSuccess is { } taken ? $", last taken {Terminal.Time(taken)}" : "")}");
             if (webhook.FailingSince is { } failingSince) terminal.Write($"  {(webhook.Alert ? "ALERT: " : "")}takes nothing since {Terminal.Time(failingSince)}: {webhook.LastFailure}");
+            if (webhook.Note is { } note) terminal.Write($"  {note}");
             if (webhook.Secret is { } secret) terminal.Write($"  secret {secret} (shown this once)");
         }
 
@@ -295,6 +299,8 @@ internal static class Subscriptions
     private static Argument<string> Name() => new("NAME") { Description = "Its name, as 'subscriptions list' shows it." };
 
     private static Option<string> Reason() => new("--reason") { Description = "Why; it stays on record: name nobody.", HelpName = "TEXT", Required = true };
+
+    private static Option<string> OptionalReason() => new("--reason") { Description = "Why, if it is to be on record: name nobody.", HelpName = "TEXT" };
 
     private static Option<bool> DryRun() => new("--dry-run") { Description = "Try it, say what would come of it, and change nothing." };
 

@@ -116,7 +116,7 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
             SELECT s.state = 'suspended', s.reason, s.fetched, due, lapsed, next,
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND replay = ''),
                 (SELECT count(*)::int FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL AND holder = $2), s.created_at,
-                (SELECT count(*) FROM (SELECT FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NOT NULL LIMIT $3) AS parked) = $3,
+                (SELECT count(*) FROM (SELECT FROM feeds.delivery WHERE subscription = $1 AND replay = '' AND parked_at IS NOT NULL LIMIT $3) AS parked) = $3,
                 EXISTS (SELECT FROM feeds.replay WHERE subscription = $1 AND state = '{Replay.Running}')
             FROM feeds.subscription s CROSS JOIN state WHERE s.name = $1
             """);
@@ -132,16 +132,17 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
 
     /// <summary>
     /// In one transaction: what is held no longer is free, the window gets the next stretch of the store, and what is due is given to the
-    /// reader. Nothing happens while the subscription is suspended.
+    /// reader. Nothing happens while the subscription is suspended, or when another one has its name by now.
     /// </summary>
-    /// <param name="name">The subscription.</param>
+    /// <param name="subscription">The subscription, for which the stretch was looked through.</param>
     /// <param name="reader">The reader.</param>
     /// <param name="limit">Most to claim.</param>
     /// <param name="stretch">The stretch that was looked through, for a window that has room; passed over when another reader was first.</param>
     /// <param name="freshFirst">Whether what has never failed goes first.</param>
     /// <param name="cancellation">Gives up.</param>
-    public async Task<IReadOnlyList<Claimed>> ClaimAsync(string name, Guid reader, int limit, Stretch? stretch, bool freshFirst, CancellationToken cancellation)
+    public async Task<IReadOnlyList<Claimed>> ClaimAsync(Subscription subscription, Guid reader, int limit, Stretch? stretch, bool freshFirst, CancellationToken cancellation)
     {
+        var name = subscription.Name;
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var batch = new NpgsqlBatch(connection);
         Add(batch, Lock, name);
@@ -157,21 +158,21 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
         if (stretch is not null)
         {
             Add(
-                batch, Adding("UPDATE feeds.subscription SET fetched = $3 WHERE name = $1 AND fetched = $2 AND state = 'active' RETURNING name AS subscription, '' AS replay"),
-                name, stretch.After, stretch.Through, stretch.Found.Select(found => found.Position).ToArray(), stretch.Found.Select(found => found.Stream).ToArray());
+                batch, Adding("UPDATE feeds.subscription SET fetched = $3 WHERE name = $1 AND created_at = $6 AND fetched = $2 AND state = 'active' RETURNING name AS subscription, '' AS replay"),
+                name, stretch.After, stretch.Through, stretch.Found.Select(found => found.Position).ToArray(), stretch.Found.Select(found => found.Stream).ToArray(), subscription.CreatedAt);
         }
 
         Add(batch, $"""
             WITH first AS (
                 SELECT DISTINCT ON (replay, stream) replay, position, due_at, holder, failed_at FROM feeds.delivery WHERE subscription = $1 AND parked_at IS NULL ORDER BY replay, stream, position),
             next AS (
-                SELECT replay, position FROM first WHERE holder IS NULL AND due_at <= clock_timestamp() AND EXISTS (SELECT FROM feeds.subscription WHERE name = $1 AND state = 'active')
+                SELECT replay, position FROM first WHERE holder IS NULL AND due_at <= clock_timestamp() AND EXISTS (SELECT FROM feeds.subscription WHERE name = $1 AND created_at = $5 AND state = 'active')
                 ORDER BY CASE WHEN $4 AND failed_at IS NOT NULL THEN 1 ELSE 0 END, replay <> '', position, replay LIMIT $3)
             UPDATE feeds.delivery d
             SET holder = $2, held_until = clock_timestamp() + {_lease} * interval '1 s', attempts = attempts + 1, first_given_at = coalesce(first_given_at, clock_timestamp())
             FROM next, feeds.subscription s WHERE d.subscription = $1 AND s.name = $1 AND d.replay = next.replay AND d.position = next.position
             RETURNING d.replay, d.position, d.attempts
-            """, name, reader, limit, freshFirst);
+            """, name, reader, limit, freshFirst, subscription.CreatedAt);
         var claimed = new List<Claimed>();
         await using var row = await batch.ExecuteReaderAsync(cancellation);
         // Of all these statements the last one alone and the first have rows.
@@ -282,11 +283,12 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
     }
 
     /// <summary>Holds a subscription until the transaction of a connection ends: nobody else changes its deliveries meanwhile.</summary>
-    /// <returns>False when there is none of this name.</returns>
-    public static async Task<bool> HoldAsync(NpgsqlConnection connection, string name, CancellationToken cancellation)
+    /// <returns>When it was made, by which one made anew under the same name is told from the one before; null when there is none of this name.</returns>
+    public static async Task<DateTimeOffset?> HoldAsync(NpgsqlConnection connection, string name, CancellationToken cancellation)
     {
-        await using var command = new NpgsqlCommand("SELECT name FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = name } } };
-        return await command.ExecuteScalarAsync(cancellation) is not null;
+        await using var command = new NpgsqlCommand("SELECT created_at FROM feeds.subscription WHERE name = $1 FOR UPDATE", connection) { Parameters = { new() { Value = name } } };
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        return await row.ReadAsync(cancellation) ? row.GetFieldValue<DateTimeOffset>(0) : null;
     }
 
     /// <summary>What waits for a later try need wait no longer, in the transaction of a connection that holds the subscription.</summary>

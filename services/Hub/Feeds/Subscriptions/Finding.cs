@@ -41,7 +41,7 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
             if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
             if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
             if (looked.IsFull) return Ends(StatusCode.FailedPrecondition, options.WhyFull);
-            var (isMore, soonest) = looked.HasReplays ? await replays.AdvanceAsync(name, access, cancellation) : (false, null);
+            var (isMore, soonest) = looked.HasReplays ? await replays.AdvanceAsync(subscription, access, cancellation) : (false, null);
             if (isMore) looked = await deliveries.LookAsync(name, reader, cancellation) ?? looked;
             var room = Math.Min(most - looked.Held, batch);
             var stretch = room > 0 && looked.Fetched < positions.HighWater && looked.Waiting <= options.Window * 9 / 10
@@ -49,7 +49,7 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
                 : null;
             if (stretch is not null || looked.HasLapsed || (looked.IsDue && room > 0))
             {
-                var claimed = await deliveries.ClaimAsync(name, reader, Math.Max(room, 0), stretch, freshFirst, cancellation);
+                var claimed = await deliveries.ClaimAsync(subscription, reader, Math.Max(room, 0), stretch, freshFirst, cancellation);
                 if (claimed.Count > 0) return new(claimed, Task.CompletedTask, null);
                 // Looked through in vain, or another one was first: on to the next stretch.
                 if (stretch is not null) continue;

@@ -54,6 +54,7 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
     {
         var (asked, problem) = await SubscriptionActs.ReasonAsync<ParkAsked>(context.Request, asked => asked.Reason);
         if (asked is null) return problem!;
+        if (!Query.IsText(asked.Replay)) return WrongReplay();
         return await OfCursorAsync(asked.Cursor, context, position => acts.ActAsync(
             name, context, dryRun, new("subscriptions.delivery-parked", asked.Reason, new JsonObject { ["position"] = position }),
             async connection => await Parked.ParkAsync(connection, name, position, asked.Replay ?? "", asked.Reason, context.RequestAborted) is > 0 and var parked
@@ -66,24 +67,29 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
     {
         var (asked, problem) = await SubscriptionActs.ReasonAsync<ParkedAsked>(context.Request, asked => asked.Reason, isOptional: true);
         if (asked is null) return problem!;
-        return await WhichAsync(asked, context, which =>
+        return await WhichAsync(asked, context, async which =>
         {
+            long? before = null;
             var act = new Act("subscriptions.parked-replayed", asked.Reason, Details(which));
-            return acts.ActAsync(name, context, dryRun, act, async connection =>
+            var result = await acts.ActAsync(name, context, dryRun, act, async connection =>
             {
                 // In order, also of those that are given again.
                 if (which is { Position: { } position, Record: false } && await Parked.FirstOfRecordAsync(connection, name, position, which.Replay, context.RequestAborted) is { } first && first < position)
                 {
-                    var cursor = (await pages.CursorsAsync(context.RequestAborted)).Of(await pages.LastAsync(first, context.RequestAborted));
-                    return TypedResults.Problem(
-                        title: "Not the first of its record", detail: $"The event of cursor {cursor}, of the same record, is parked before it. Replay the record (\"record\": true), or discard that one first.",
-                        statusCode: StatusCodes.Status409Conflict);
+                    before = first;
+                    return TypedResults.Conflict();
                 }
 
                 var replayed = await Parked.ReplayAsync(connection, name, which, context.RequestAborted);
                 act.Details!["events"] = replayed;
                 return replayed > 0 || which.Position is null ? Json(new { replayed }) : NotParked();
             });
+            if (before is null) return result;
+            // Looked up when the lock and its connection are given back: it needs one of its own.
+            var cursor = (await pages.CursorsAsync(context.RequestAborted)).Of(await pages.LastAsync(before.Value, context.RequestAborted));
+            return TypedResults.Problem(
+                title: "Not the first of its record", detail: $"The event of cursor {cursor}, of the same record, is parked before it. Replay the record (\"record\": true), or discard that one first.",
+                statusCode: StatusCodes.Status409Conflict);
         });
     }
 
@@ -117,7 +123,7 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
 
     private async Task<IResult> WhichAsync(ParkedAsked asked, HttpContext context, Func<ParkedOnes, Task<IResult?>> act) =>
         asked.All == true == asked.Cursor is not null ? Body.Unprocessable("cursor", "either a cursor or \"all\": true expected")
-        : !Query.IsText(asked.Replay) ? Body.Unprocessable("replay", "the id of a replay expected")
+        : !Query.IsText(asked.Replay) ? WrongReplay()
         : asked.Cursor is { } cursor ? await OfCursorAsync(cursor, context, position => act(new(position, asked.Replay ?? "", asked.Record ?? false)))
         : (await act(new()))!;
 
@@ -126,6 +132,8 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
         : new JsonObject { ["all"] = true };
 
     private static JsonHttpResult<T> Json<T>(T value) => TypedResults.Json(value, ContractJson.Options);
+
+    private static ProblemHttpResult WrongReplay() => Body.Unprocessable("replay", "the id of a replay expected");
 
     private static ProblemHttpResult NotParked() => TypedResults.Problem(
         title: "Not parked", detail: "cursor: this event is not parked in the subscription. GET …/parked lists what is.", statusCode: StatusCodes.Status404NotFound);

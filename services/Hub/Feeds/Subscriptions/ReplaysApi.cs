@@ -84,8 +84,8 @@ internal sealed class ReplaysApi(
             await using (var connection = await database.OpenConnectionAsync(context.RequestAborted))
             await using (var transaction = await connection.BeginTransactionAsync(context.RequestAborted))
             {
-                // It may have been deleted meanwhile.
-                if (!await Deliveries.HoldAsync(connection, subscription.Name, context.RequestAborted)) return SubscriptionActs.Unknown();
+                // It may have been deleted meanwhile, and another one made under its name.
+                if (await Deliveries.HoldAsync(connection, subscription.Name, context.RequestAborted) != subscription.CreatedAt) return SubscriptionActs.Unknown();
                 await made.AddAsync(connection, context.RequestAborted);
                 await audit.AppendAsync(
                     connection, new(made.AskedBy, "replays.begun", made.Id, made.Reason, new JsonObject
@@ -148,6 +148,8 @@ internal sealed class ReplaysApi(
     private static ProblemHttpResult? WhatIsWrong(ReplayAsked asked) =>
         asked.Rate is < 1 or > MostRate ? Body.Unprocessable("rate", $"1 to {MostRate} events a second expected")
         : asked.Types?.All(type => type is not null && TypePattern.TryParse(type, out _)) == false ? Body.Unprocessable("types", TypePattern.Form)
+        // It would give again less than was meant, without a word.
+        : asked.Types?.FirstOrDefault(type => !TypePattern.Types(type).Any()) is { } unknown ? Body.Unprocessable("types", TypePattern.Unknown(unknown))
         : asked.Communes?.All(commune => CommuneCode.TryParse(commune, out _)) == false ? Body.Unprocessable("communes", "INSEE commune codes expected")
         : asked.Record is { } record && (!Query.IsText(record) || record.Split('/', 3) is not [var commune, _, _] || !CommuneCode.TryParse(commune, out _)) ? Body.Unprocessable("record", "commune/domain/subject expected, as 35085/civil-records/birth/2026/1")
         : null;

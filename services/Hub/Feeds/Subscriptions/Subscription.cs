@@ -74,19 +74,22 @@ internal sealed record Subscription(
 
     /// <summary>
     /// Counts those of a client, as part of the transaction that a connection is in: until that ends nobody else counts them, so that two
-    /// who make one at a time do not both see room.
+    /// who make one at a time do not both see room. Null while somebody else does: to wait for them would keep a connection from others.
     /// </summary>
-    public static async Task<long> CountAsync(NpgsqlConnection connection, string client, CancellationToken cancellation)
+    public static async Task<long?> CountAsync(NpgsqlConnection connection, string client, CancellationToken cancellation)
     {
         await using var batch = new NpgsqlBatch(connection)
         {
             BatchCommands =
             {
-                new("SELECT FROM pg_advisory_xact_lock(hashtextextended('feeds.subscription ' || $1, 0))") { Parameters = { new() { Value = client } } },
+                new("SELECT pg_try_advisory_xact_lock(hashtextextended('feeds.subscription ' || $1, 0))") { Parameters = { new() { Value = client } } },
+                // Counted behind it, so that what was made under the lock is seen.
                 new("SELECT count(*) FROM feeds.subscription WHERE client = $1") { Parameters = { new() { Value = client } } },
             },
         };
         await using var row = await batch.ExecuteReaderAsync(cancellation);
+        await row.ReadAsync(cancellation);
+        if (!row.GetBoolean(0)) return null;
         await row.NextResultAsync(cancellation);
         await row.ReadAsync(cancellation);
         return row.GetInt64(0);
@@ -95,21 +98,26 @@ internal sealed record Subscription(
     /// <summary>Suspends one for somebody, as part of the transaction that a connection is in.</summary>
     /// <returns>False, with nothing changed, when an administrator suspended it already and this is none.</returns>
     public static Task<bool> SuspendAsync(NpgsqlConnection connection, string name, string reason, string by, bool isAdministrator, CancellationToken cancellation) =>
-        DecideAsync(connection, "state = 'suspended', reason = $3, suspended_by = $4", cancellation, name, isAdministrator, reason, by);
+        DecideAsync(connection, "UPDATE feeds.subscription SET state = 'suspended', reason = $3, suspended_by = $4", cancellation, name, isAdministrator, reason, by);
 
     /// <summary>Resumes one for somebody, in the same way; what waits comes at once.</summary>
     /// <returns>False, with nothing changed, when an administrator suspended it and this is none.</returns>
     public static async Task<bool> ResumeAsync(NpgsqlConnection connection, string name, bool isAdministrator, CancellationToken cancellation)
     {
-        if (!await DecideAsync(connection, "state = 'active', reason = NULL, suspended_by = NULL", cancellation, name, isAdministrator)) return false;
+        if (!await DecideAsync(connection, "UPDATE feeds.subscription SET state = 'active', reason = NULL, suspended_by = NULL", cancellation, name, isAdministrator)) return false;
         await Deliveries.HurryAsync(connection, name, cancellation);
         return true;
     }
 
+    /// <summary>Ends one for somebody, in the same way; its deliveries, replays and webhook are not touched.</summary>
+    /// <returns>False, with nothing changed, when an administrator suspended it and this is none: to make it anew would resume it.</returns>
+    public static Task<bool> DeleteAsync(NpgsqlConnection connection, string name, bool isAdministrator, CancellationToken cancellation) =>
+        DecideAsync(connection, "DELETE FROM feeds.subscription", cancellation, name, isAdministrator);
+
     // Who suspends what is not theirs is an administrator, or the hub.
-    private static async Task<bool> DecideAsync(NpgsqlConnection connection, string set, CancellationToken cancellation, params object[] values)
+    private static async Task<bool> DecideAsync(NpgsqlConnection connection, string what, CancellationToken cancellation, params object[] values)
     {
-        await using var command = new NpgsqlCommand($"UPDATE feeds.subscription SET {set} WHERE name = $1 AND ($2 OR suspended_by IS NULL OR suspended_by IN (client, '{Hub}'))", connection);
+        await using var command = new NpgsqlCommand($"{what} WHERE name = $1 AND ($2 OR suspended_by IS NULL OR suspended_by IN (client, '{Hub}'))", connection);
         foreach (var value in values) command.Parameters.Add(new() { Value = value });
         return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }

@@ -35,13 +35,16 @@ internal sealed class SubscriptionActs(NpgsqlDataSource database, Deliveries del
     /// <param name="dryRun">Whether it is tried.</param>
     /// <param name="act">What it is.</param>
     /// <param name="change">Does it in the transaction of a connection, and says what is answered; null for the subscription as it is then.</param>
+    /// <param name="found">The subscription, when it was found before: nothing happens to another one that has its name by now.</param>
     /// <returns>The answer; null as above.</returns>
-    public async Task<IResult?> ActAsync(string name, HttpContext context, bool dryRun, Act act, Func<NpgsqlConnection, Task<IResult?>> change)
+    public async Task<IResult?> ActAsync(string name, HttpContext context, bool dryRun, Act act, Func<NpgsqlConnection, Task<IResult?>> change, Subscription? found = null)
     {
-        if (await FindAsync(name, context) is null) return Unknown();
+        found ??= await FindAsync(name, context);
+        if (found is null) return Unknown();
         await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
         await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
-        if (!await Deliveries.HoldAsync(connection, name, context.RequestAborted)) return Unknown();
+        // One that was made anew under this name may be somebody else's.
+        if (await Deliveries.HoldAsync(connection, name, context.RequestAborted) != found.CreatedAt) return Unknown();
         var result = await change(connection);
         if (dryRun || result is IStatusCodeHttpResult { StatusCode: >= 400 }) return result;
         await audit.AppendAsync(connection, new(Caller.Of(context.User).Id, act.Name, name, act.Why, act.Details), context.RequestAborted);

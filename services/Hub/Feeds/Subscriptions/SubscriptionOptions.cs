@@ -11,6 +11,7 @@ internal sealed record SubscriptionOptions
     /// <summary>
     /// Parked events of a subscription from which on nothing more is looked up or given, until some are replayed or discarded: a subscriber
     /// that refuses everything would else have a row for every event of the store. Nothing is lost. There may be more by those of one window.
+    /// What a replay parks counts for that replay alone: it looks up nothing more then, and the subscription goes on.
     /// </summary>
     public int MostParked { get; init; } = 10_000;
 

@@ -12,14 +12,11 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// <param name="Unacknowledged">Events that were given to a reader and are neither done nor parked.</param>
 /// <param name="OldestUnacknowledged">When the oldest of them was given first.</param>
 /// <param name="Parked">Parked events.</param>
+/// <param name="OwnParked">Of them, those that came by themselves and not by a replay: as many as <see cref="SubscriptionOptions.MostParked"/> make the subscription full.</param>
 /// <param name="Replaying">Events that are still to be given of each replay.</param>
 /// <param name="FailingSince">Of a webhook: since when its endpoint takes nothing though something is brought; null when it takes events, nothing waits, or it is suspended.</param>
 internal sealed record SubscriptionState(
-    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince)
-{
-    /// <summary>That of one of which nothing was looked up yet.</summary>
-    public static SubscriptionState New(Subscription subscription) => new(subscription.Name, subscription.Fetched, 0, 0, null, 0, new Dictionary<string, long>(), null);
-}
+    string Name, long Done, long Lag, long Unacknowledged, DateTimeOffset? OldestUnacknowledged, long Parked, long OwnParked, IReadOnlyDictionary<string, long> Replaying, DateTimeOffset? FailingSince);
 
 /// <summary>How far the subscriptions are, looked up for whoever asks, and every some seconds for the metrics; every node gives the same gauges.</summary>
 internal sealed partial class SubscriptionStates : BackgroundService
@@ -51,6 +48,14 @@ internal sealed partial class SubscriptionStates : BackgroundService
         _meter.CreateObservableGauge("hub.subscription.full", () => Each(state => IsFull(state) ? 1 : 0), "", "1 when so many events are parked that nothing more is given");
     }
 
+    /// <summary>That of one that is made now.</summary>
+    public async Task<SubscriptionState> NewAsync(Subscription made, CancellationToken cancellation)
+    {
+        await using var command = _database.CreateCommand($"SELECT greatest({Positions.End} - $1, 0)");
+        command.Parameters.Add(new() { Value = made.Fetched });
+        return new(made.Name, made.Fetched, (long)(await command.ExecuteScalarAsync(cancellation))!, 0, null, 0, 0, new Dictionary<string, long>(), null);
+    }
+
     /// <summary>All of them, or the one named, as they are now.</summary>
     public async Task<IReadOnlyDictionary<string, SubscriptionState>> NowAsync(string? name, CancellationToken cancellation)
     {
@@ -71,7 +76,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
             var of = row.GetString(0);
             var (replay, waiting, given, parked) = (row.IsDBNull(3) ? "" : row.GetString(3), row.GetInt64(4), row.GetInt64(6), row.GetInt64(8));
             DateTimeOffset? since = row.IsDBNull(7) ? null : row.GetFieldValue<DateTimeOffset>(7);
-            if (!states.TryGetValue(of, out var state)) state = new(of, row.GetInt64(1), row.GetInt64(2), 0, null, 0, new Dictionary<string, long>(), row.IsDBNull(9) ? null : row.GetFieldValue<DateTimeOffset>(9));
+            if (!states.TryGetValue(of, out var state)) state = new(of, row.GetInt64(1), row.GetInt64(2), 0, null, 0, 0, new Dictionary<string, long>(), row.IsDBNull(9) ? null : row.GetFieldValue<DateTimeOffset>(9));
             states[of] = state with
             {
                 Done = replay.Length > 0 || row.IsDBNull(5) ? state.Done : row.GetInt64(5) - 1,
@@ -79,6 +84,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
                 Unacknowledged = state.Unacknowledged + given,
                 OldestUnacknowledged = state.OldestUnacknowledged < since ? state.OldestUnacknowledged : since ?? state.OldestUnacknowledged,
                 Parked = state.Parked + parked,
+                OwnParked = state.OwnParked + (replay.Length > 0 ? 0 : parked),
                 Replaying = replay.Length > 0 && waiting > 0 ? new Dictionary<string, long>(state.Replaying) { [replay] = waiting } : state.Replaying,
             };
         }
@@ -105,7 +111,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
                 try
                 {
                     var now = await NowAsync(null, stoppingToken);
-                    foreach (var state in now.Values.Where(IsFull).Where(state => !_seen.TryGetValue(state.Name, out var before) || !IsFull(before))) LogFull(state.Name, state.Parked);
+                    foreach (var state in now.Values.Where(IsFull).Where(state => !_seen.TryGetValue(state.Name, out var before) || !IsFull(before))) LogFull(state.Name, state.OwnParked);
                     Volatile.Write(ref _seen, now);
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
@@ -122,7 +128,7 @@ internal sealed partial class SubscriptionStates : BackgroundService
         }
     }
 
-    private bool IsFull(SubscriptionState state) => state.Parked >= _options.MostParked;
+    private bool IsFull(SubscriptionState state) => state.OwnParked >= _options.MostParked;
 
     private IEnumerable<Measurement<T>> Each<T>(Func<SubscriptionState, T> value)
         where T : struct =>

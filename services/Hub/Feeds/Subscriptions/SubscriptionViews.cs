@@ -48,7 +48,7 @@ internal sealed class SubscriptionViews(
     public async Task<SubscriptionView> OfAsync(
         Subscription subscription, SubscriptionState state, IReadOnlyList<FailingView>? failing, Webhook? webhook, string? secret, CancellationToken cancellation)
     {
-        var isFull = state.Parked >= options.MostParked;
+        var isFull = state.OwnParked >= options.MostParked;
         return new(
             subscription.Name, subscription.Client, subscription.Agreement, subscription.Kind, subscription.Filter, subscription.IsSuspended ? "suspended" : isFull ? "full" : "active",
             subscription.IsSuspended || !isFull ? subscription.Reason : options.WhyFull, subscription.SuspendedBy,

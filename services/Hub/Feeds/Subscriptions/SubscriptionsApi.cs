@@ -6,6 +6,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
+using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -18,7 +19,7 @@ namespace Intercommunalite.Hub.Feeds.Subscriptions;
 /// (<c>dryRun=true</c>): the answer is the same, and nothing is changed or noted.
 /// </summary>
 internal sealed class SubscriptionsApi(
-    NpgsqlDataSource database, SubscriptionActs acts, SubscriptionViews views, FeedStreams feed, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, WebhookRegistration webhooks,
+    NpgsqlDataSource database, SubscriptionActs acts, SubscriptionViews views, SubscriptionStates states, FeedStreams feed, AgreementsInForce agreements, CurrentRights rights, AuditLog audit, WebhookRegistration webhooks,
     WebhookOptions webhookOptions, FeedOptions options, TimeProvider time)
 {
     public static void Map(RouteGroupBuilder api)
@@ -44,6 +45,7 @@ internal sealed class SubscriptionsApi(
         if (asked is null) return problem!;
         var caller = Caller.Of(context.User);
         var client = asked.Client ?? caller.Id;
+        if (!Query.IsText(client)) return Body.Unprocessable("client", "the id of a client expected");
         if (client != caller.Id && !caller.Is(Roles.Administrator)) return Body.Unprocessable("client", "only an administrator makes subscriptions of others");
         if (client != caller.Id && asked.Agreement is null) return Body.Unprocessable("agreement", "required for another client's subscription");
         if (Limits(asked.MaxAttempts, asked.AckTimeoutSeconds) is { } wrong) return wrong;
@@ -60,30 +62,9 @@ internal sealed class SubscriptionsApi(
             var made = new Subscription(
                 asked.Name.ToString(), client, allowed.Agreement?.Id, endpoint is null ? Subscription.Pull : Subscription.Webhook, filter, start.Position, asked.MaxAttempts ?? 10,
                 endpoint is null ? asked.AckTimeoutSeconds ?? 60 : webhookOptions.AckTimeout, false, null, null, time.GetUtcNow(), caller.Id);
-            await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
-            await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
-            if (await Subscription.CountAsync(connection, client, context.RequestAborted) >= options.SubscriptionsPerClient)
-            {
-                return TypedResults.Problem(
-                    title: "Too many subscriptions", detail: $"{client} has as many subscriptions as a client may ({options.SubscriptionsPerClient}). Delete one that is not needed, or let one ask for what two do. The limit is Feed__SubscriptionsPerClient.",
-                    statusCode: StatusCodes.Status409Conflict);
-            }
-
-            if (!await made.AddAsync(connection, context.RequestAborted))
-                return TypedResults.Problem(title: "There is one already", detail: "name: a subscription of this name is known here. Choose another one.", statusCode: StatusCodes.Status409Conflict);
-            if (dryRun) return Json(await views.OfAsync(made, SubscriptionState.New(made), null, endpoint?.Of(made.Name), null, context.RequestAborted));
-            if (endpoint is not null) await webhooks.AddAsync(connection, made.Name, endpoint, context.RequestAborted);
-            var details = new JsonObject
-            {
-                ["client"] = client,
-                ["agreement"] = made.Agreement,
-                ["kind"] = made.Kind,
-                ["start"] = made.Fetched,
-                ["filter"] = JsonSerializer.SerializeToNode(filter, ContractJson.Options),
-                ["webhook"] = endpoint?.Url.Host,
-            };
-            await audit.AppendAsync(connection, new(caller.Id, "subscriptions.created", made.Name, asked.Reason, details), context.RequestAborted);
-            await transaction.CommitAsync(context.RequestAborted);
+            // What shows it needs connections of its own: it is shown when that of the transaction is given back.
+            if (await AddAsync(made, endpoint, asked.Reason, caller, context, dryRun) is { } why) return why;
+            if (dryRun) return Json(await views.OfAsync(made, await states.NewAsync(made, context.RequestAborted), null, endpoint?.Of(made.Name), null, context.RequestAborted));
             context.Response.Headers.Location = $"/api/v1/subscriptions/{made.Name}";
             return await views.ShowAsync(made.Name, context, StatusCodes.Status201Created, endpoint is null ? null : WebhookSignature.Text(endpoint.Secret));
         }
@@ -91,6 +72,43 @@ internal sealed class SubscriptionsApi(
         {
             return FeedApi.Problem(e, ofBody: true);
         }
+    }
+
+    // Null when it was added, or would be; else why not.
+    private async Task<ProblemHttpResult?> AddAsync(Subscription made, AllowedEndpoint? endpoint, string? reason, Caller caller, HttpContext context, bool dryRun)
+    {
+        await using var connection = await database.OpenConnectionAsync(context.RequestAborted);
+        await using var transaction = await connection.BeginTransactionAsync(context.RequestAborted);
+        if (await Subscription.CountAsync(connection, made.Client, context.RequestAborted) is not { } count)
+        {
+            context.Response.Headers.RetryAfter = "1";
+            return TypedResults.Problem(
+                title: "Another one is being made", detail: $"Subscriptions of {made.Client} are made one after the other. Nothing was changed: send it again in a second.", statusCode: StatusCodes.Status429TooManyRequests);
+        }
+
+        if (count >= options.SubscriptionsPerClient)
+        {
+            return TypedResults.Problem(
+                title: "Too many subscriptions", detail: $"{made.Client} has as many subscriptions as a client may ({options.SubscriptionsPerClient}). Delete one that is not needed, or let one ask for what two do. The limit is Feed__SubscriptionsPerClient.",
+                statusCode: StatusCodes.Status409Conflict);
+        }
+
+        if (!await made.AddAsync(connection, context.RequestAborted))
+            return TypedResults.Problem(title: "There is one already", detail: "name: a subscription of this name is known here. Choose another one.", statusCode: StatusCodes.Status409Conflict);
+        if (dryRun) return null;
+        if (endpoint is not null) await webhooks.AddAsync(connection, made.Name, endpoint, context.RequestAborted);
+        var details = new JsonObject
+        {
+            ["client"] = made.Client,
+            ["agreement"] = made.Agreement,
+            ["kind"] = made.Kind,
+            ["start"] = made.Fetched,
+            ["filter"] = JsonSerializer.SerializeToNode(made.Filter, ContractJson.Options),
+            ["webhook"] = endpoint?.Url.Host,
+        };
+        await audit.AppendAsync(connection, new(caller.Id, "subscriptions.created", made.Name, reason, details), context.RequestAborted);
+        await transaction.CommitAsync(context.RequestAborted);
+        return null;
     }
 
     private async Task<IResult> ChangeAsync(string name, HttpContext context, bool dryRun)
@@ -112,16 +130,16 @@ internal sealed class SubscriptionsApi(
                 connection, "UPDATE feeds.subscription SET max_attempts = coalesce($2, max_attempts), ack_timeout = coalesce($3, ack_timeout) WHERE name = $1", context,
                 new() { Value = name }, Number(asked.MaxAttempts), Number(asked.AckTimeoutSeconds));
             return null;
-        }) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, webhook) => (
+        }, found) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, webhook) => (
             was with { MaxAttempts = asked.MaxAttempts ?? was.MaxAttempts, AckTimeout = asked.AckTimeoutSeconds ?? was.AckTimeout }, endpoint?.Of(name) ?? webhook));
     }
 
     private Task<IResult?> DeleteAsync(string name, HttpContext context, bool dryRun) => acts.ActAsync(name, context, dryRun, new("subscriptions.deleted"), async connection =>
     {
+        if (!await Subscription.DeleteAsync(connection, name, Caller.Of(context.User).Is(Roles.Administrator), context.RequestAborted)) return NotTheirs();
         await RunAsync(connection, "DELETE FROM feeds.delivery WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.replay WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
         await RunAsync(connection, "DELETE FROM feeds.webhook WHERE subscription = $1", context, new NpgsqlParameter { Value = name });
-        await RunAsync(connection, "DELETE FROM feeds.subscription WHERE name = $1", context, new NpgsqlParameter { Value = name });
         return TypedResults.NoContent();
     });
 
@@ -149,7 +167,7 @@ internal sealed class SubscriptionsApi(
             if (!await Subscription.ResumeAsync(connection, name, Caller.Of(context.User).Is(Roles.Administrator), context.RequestAborted)) return NotTheirs();
             if (allowed is not null) await WebhookRegistration.ResumeAsync(connection, allowed, context.RequestAborted);
             return null;
-        }) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, _) => (was with { IsSuspended = false, Reason = null, SuspendedBy = null }, allowed is null ? null : allowed with { FailingSince = null }));
+        }, found) ?? await views.ShowAsync(name, context, would: !dryRun ? null : (was, _) => (was with { IsSuspended = false, Reason = null, SuspendedBy = null }, allowed is null ? null : allowed with { FailingSince = null }));
     }
 
     private async Task<IResult> RenewSecretAsync(string name, HttpContext context, bool dryRun)
@@ -164,7 +182,7 @@ internal sealed class SubscriptionsApi(
         {
             secret = dryRun ? null : WebhookSignature.Text(secret),
             previousUntil = await webhooks.RenewAsync(connection, name, secret, context.RequestAborted),
-        })))!;
+        }), found))!;
     }
 
     private async Task<Place> StartAsync(string start, CancellationToken cancellation) =>
@@ -180,7 +198,7 @@ internal sealed class SubscriptionsApi(
         : null;
 
     private static ProblemHttpResult NotTheirs() => TypedResults.Problem(
-        title: "Suspended by an administrator", detail: "An administrator of the hub suspended this subscription; reason and suspendedBy of GET /api/v1/subscriptions/{name} say why and who. Ask them: they resume it.",
+        title: "Suspended by an administrator", detail: "An administrator of the hub suspended this subscription; reason and suspendedBy of GET /api/v1/subscriptions/{name} say why and who. Ask them: they resume or delete it.",
         statusCode: StatusCodes.Status409Conflict);
 
     private static async Task RunAsync(NpgsqlConnection connection, string sql, HttpContext context, params NpgsqlParameter[] values)

@@ -5,6 +5,7 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Contracts.Feed.V1;
 using Intercommunalite.Hub.EventStore;
+using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
@@ -154,6 +155,32 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
         }
     }
 
+    [Fact]
+    public async Task Given_a_replay_of_which_as_many_are_parked_as_may_be_Then_it_alone_finds_no_more_until_some_are_decided_on()
+    {
+        await using var node = await AccessServer.StartAsync(hub.Store, ("Subscriptions:MostParked", "2"), ("Subscriptions:Window", "10"));
+        await using (await DoneAsync([.. Enumerable.Range(0, 30).Select(number => $"r{number}")]))
+            Assert.Equal(HttpStatusCode.OK, (await hub.One.AskAsync(HttpMethod.Patch, $"/api/v1/subscriptions/{_name}", hub.Administrator, new { maxAttempts = 1 })).Status);
+        var id = (await BeginAsync(new { subscription = _name, reason = "x", rate = 10_000 })).GetProperty("id").GetString()!;
+
+        await using var reader = new PullReader(node, _name, hub.Administrator, 1);
+        var given = 0;
+        // What had been looked up before is given still.
+        for (; Number(await ShowAsync(id), "parked") < 2 || Number(await ShowAsync(id), "waiting") > 0; given++) Assert.True(await reader.RejectAsync(await reader.NextAsync(), "non"));
+        Assert.InRange(given, 2, 2 + 10);
+        await ArriveAsync("new");
+        var live = await reader.NextAsync();
+
+        Assert.Equal(("", "new"), (live.Replay, live.Event.Subject.Split('/')[^1]));
+        await reader.AcknowledgeAsync(live);
+        var shown = (await node.AskAsync(HttpMethod.Get, $"/api/v1/subscriptions/{_name}", hub.Administrator)).Body;
+        Assert.Equal(("active", given), (shown.GetProperty("state").GetString(), Number(shown, "parked")));
+        Assert.Equal(("running", given), ((await ShowAsync(id)).GetProperty("state").GetString(), Number(await ShowAsync(id), "found")));
+        Assert.Equal(HttpStatusCode.OK, (await node.AskAsync(HttpMethod.Post, $"/api/v1/subscriptions/{_name}/parked/discard", hub.Administrator, new { all = true, reason = "x" })).Status);
+        for (; given < 30; given++) await reader.AcknowledgeAsync(await reader.NextAsync());
+        await Eventually.Is(() => ShowAsync(id), now => now.GetProperty("state").GetString() == "completed");
+    }
+
     [Theory]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"\"}", 422, "reason")]
     [InlineData("{\"subscription\":\"none-such\",\"reason\":\"x\"}", 404, "subscription")]
@@ -162,6 +189,7 @@ public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<Sub
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"to\":\"2026-13-01\"}", 422, "to")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[\"'\"]}", 422, "types")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[null]}", 422, "types")]
+    [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"types\":[\"fr.intercommunalite.civil-records.*\",\"fr.none.*\"]}", 422, "there is no type that begins with")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"communes\":[\"Combourg\"]}", 422, "communes")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"a\"}", 422, "record")]
     [InlineData("{\"subscription\":\"NAME\",\"reason\":\"x\",\"record\":\"birth/2026/0001\"}", 422, "commune/domain/subject")]

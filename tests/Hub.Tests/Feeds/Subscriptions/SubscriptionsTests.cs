@@ -12,7 +12,10 @@ using Intercommunalite.Hub.Feeds.Subscriptions;
 using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 using Xunit;
 using Xunit.Abstractions;
 using static Intercommunalite.Hub.Tests.Agreements.SampleAgreements;
@@ -414,6 +417,38 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     }
 
     [Fact]
+    public async Task Given_what_was_looked_through_for_a_subscription_When_it_is_made_anew_meanwhile_Then_that_one_gets_nothing_of_it_nor_is_anything_decided_on_it()
+    {
+        await CreateAsync();
+        await ArriveAsync("a", "b");
+        var before = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
+        var stretch = new Stretch(before.Fetched, before.Fetched + 2, [(before.Fetched + 1, "another record")]);
+        await hub.Store.RowsAsync($"UPDATE feeds.subscription SET created_at = created_at + interval '1 s' WHERE name = '{_name}'");
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at) VALUES ('{_name}', 'again', 1, 'a', 0, 0, now());
+            INSERT INTO feeds.replay (id, subscription, selection, after, through, position, rate, found, filled_at, state, reason, asked_by, asked_at)
+            VALUES ('{_name}-replay', '{_name}', '{"{}"}', 0, {before.Fetched + 2}, 0, 100, 0, now() - interval '1 h', 'running', 'x', 'administrator', now())
+            """);
+        var (deliveries, replays, acts) = (
+            hub.One.Services.GetRequiredService<Deliveries>(), hub.One.Services.GetRequiredService<Replays>(), hub.One.Services.GetRequiredService<SubscriptionActs>());
+
+        Assert.Empty(await deliveries.ClaimAsync(before, Guid.NewGuid(), 10, stretch, false, default));
+        // What is found for the one before is put nowhere.
+        await Eventually.Is(() => replays.AdvanceAsync(before, Access(hub.One), default), advanced => advanced.Found);
+        var result = await acts.ActAsync(_name, new DefaultHttpContext(), false, new("x"), _ => throw new InvalidOperationException("It is another one."), before);
+
+        Assert.Equal(404, Assert.IsType<ProblemHttpResult>(result).StatusCode);
+        Assert.Equal([$"{before.Fetched}"], await hub.Store.RowsAsync($"SELECT fetched FROM feeds.subscription WHERE name = '{_name}'"));
+        Assert.Equal(["0"], await hub.Store.RowsAsync($"SELECT position FROM feeds.replay WHERE subscription = '{_name}'"));
+        Assert.Equal(["1"], await RowsAsync());
+        // For the one that has the name now all that is done.
+        var now = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
+        Assert.Equal(2, (await deliveries.ClaimAsync(now, Guid.NewGuid(), 10, stretch, false, default)).Count);
+        await replays.AdvanceAsync(now, Access(hub.One), default);
+        Assert.NotEqual(["0"], await hub.Store.RowsAsync($"SELECT position FROM feeds.replay WHERE subscription = '{_name}'"));
+    }
+
+    [Fact]
     public async Task Given_places_to_begin_at_When_subscriptions_are_made_Then_each_begins_there()
     {
         await ArriveAsync("a");
@@ -457,6 +492,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     [InlineData("""{"name":"x","start":"now","ackTimeoutSeconds":100000}""", 422, "ackTimeoutSeconds")]
     [InlineData("""{"name":"x","start":"now","agreement":"another"}""", 403, "agreement")]
     [InlineData("""{"name":"x","start":"now","client":"canteen"}""", 422, "agreement")]
+    [InlineData("""{"name":"x","start":"now","client":"a\u0000","agreement":"b"}""", 422, "client")]
     public async Task Given_a_subscription_that_cannot_be_made_Then_the_answer_says_what_is_wrong(string body, int status, string named)
     {
         var answer = await hub.One.AskAsync(HttpMethod.Post, Path, hub.Administrator, JsonElement.Parse(body));
@@ -466,10 +502,28 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Equal(["0"], await hub.Store.RowsAsync("SELECT count(*) FROM feeds.subscription WHERE name = 'x'"));
     }
 
+    [Theory]
+    [InlineData("parked")]
+    [InlineData("parked/replay")]
+    [InlineData("parked/discard")]
+    public async Task Given_a_replay_that_is_no_text_When_something_of_it_is_decided_on_Then_the_answer_says_what_is_wrong(string path)
+    {
+        await CreateAsync();
+
+        var answer = await PostAsync($"{_name}/{path}", new { cursor = "x", replay = "\0", reason = "x" });
+
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, answer.Status);
+        Assert.Equal("replay", answer.Body.GetProperty("errors")[0].GetProperty("field").GetString());
+    }
+
     [Fact]
     public async Task Given_a_dry_run_When_something_would_be_changed_Then_nothing_is()
     {
-        Assert.Equal(HttpStatusCode.OK, (await PostAsync("?dryRun=true", new { name = _name, start = "now" })).Status);
+        await ArriveAsync("a");
+        var made = await PostAsync("?dryRun=true", new { name = _name, start = "beginning" });
+        Assert.Equal(HttpStatusCode.OK, made.Status);
+        // All that is stored is still to come.
+        Assert.Equal(await hub.Store.RowsAsync("SELECT max(seq_id) FROM hub.mt_events"), [made.Body.GetProperty("lag").ToString()]);
         Assert.Equal(HttpStatusCode.NotFound, (await hub.One.AskAsync(HttpMethod.Get, $"{Path}/{_name}", hub.Administrator)).Status);
         await CreateAsync();
         Assert.Equal(HttpStatusCode.Conflict, (await PostAsync("", new { name = _name, start = "now" })).Status);
@@ -505,9 +559,13 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         Assert.Contains("administrator", refused.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
         // Nor by making the suspension its own first.
         Assert.Equal(HttpStatusCode.Conflict, (await AskAsync(partner, "/suspension", new { reason = "à nous" })).Status);
+        // Nor by making it anew.
+        foreach (var query in (string[])["?dryRun=true", ""])
+            Assert.Equal(HttpStatusCode.Conflict, (await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{_name}{query}", partner)).Status);
         var shown = await ShowAsync();
         Assert.Equal(("suspended", "trop de refus", "administrator"), (shown.GetProperty("state").GetString(), shown.GetProperty("reason").GetString(), shown.GetProperty("suspendedBy").GetString()));
         Assert.Equal("active", (await AskAsync(hub.Administrator, "/resumption", new { reason = "corrigé" })).Body.GetProperty("state").GetString());
+        Assert.Equal(HttpStatusCode.NoContent, (await hub.One.AskAsync(HttpMethod.Delete, $"{Path}/{_name}", partner)).Status);
         Assert.Equal(
             [$"repas de la cantine pull partner-{_name}"],
             await hub.Store.RowsAsync($"SELECT why, details::jsonb ->> 'kind', details::jsonb ->> 'agreement' FROM audit.entry WHERE subject = '{_name}' AND act = 'subscriptions.created'"));
@@ -522,7 +580,7 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         await using var node = await AccessServer.StartAsync(hub.Store, ("Feed:SubscriptionsPerClient", "2"));
         var partner = await AllowAsync($"partner-{_name}", new SharedEvents(Deaths));
 
-        var made = await Task.WhenAll(Enumerable.Range(0, 5).Select(number => node.AskAsync(HttpMethod.Post, Path, partner, new { name = $"{_name}-{number}", start = "now" })));
+        var made = await Task.WhenAll(Enumerable.Range(0, 5).Select(MakeAsync));
 
         Assert.Equal(2, made.Count(one => one.Status == HttpStatusCode.Created));
         Assert.All(made.Where(one => one.Status != HttpStatusCode.Created), one =>
@@ -532,6 +590,49 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
         });
         // Others may.
         Assert.Equal(HttpStatusCode.OK, (await PostAsync("?dryRun=true", new { name = _name, start = "now" })).Status);
+
+        // One after the other: whoever is told that another one is being made asks again.
+        async Task<(HttpStatusCode Status, JsonElement Body, string? Tag)> MakeAsync(int number) => await Eventually.Is(
+            () => node.AskAsync(HttpMethod.Post, Path, partner, new { name = $"{_name}-{number}", start = "now" }), answer => answer.Status != HttpStatusCode.TooManyRequests);
+    }
+
+    [Fact]
+    public async Task Given_a_node_with_few_connections_When_more_calls_than_those_make_subscriptions_or_replay_what_is_parked_Then_each_is_answered()
+    {
+        const int Connections = 8;
+        await using var node = await AccessServer.StartAsync(
+            hub.Store, ("ConnectionStrings:Hub", new NpgsqlConnectionStringBuilder(hub.Store.ConnectionString) { MaxPoolSize = Connections, ApplicationName = _name, Timeout = 5 }.ConnectionString));
+        await CreateAsync();
+        await ArriveAsync("a", "a");
+        await using (var reader = new PullReader(hub.One, _name, hub.Administrator))
+        {
+            await PostAsync($"{_name}/parked", new { cursor = (await reader.NextAsync()).Event.Cursor, reason = "x" });
+        }
+
+        var last = (await Eventually.Is(ParkedAsync, parked => parked.Count == 2))[1].GetProperty("cursor").GetString();
+
+        var made = await AskAsync(Path + "?dryRun=true", new { name = $"{_name}-made", start = "now" });
+        var replayed = await AskAsync($"{Path}/{_name}/parked/replay", new { cursor = last });
+
+        Assert.Contains(HttpStatusCode.OK, made);
+        Assert.All(made, status => Assert.True(status is HttpStatusCode.OK or HttpStatusCode.TooManyRequests, $"{status}"));
+        Assert.All(replayed, status => Assert.Equal(HttpStatusCode.Conflict, status));
+
+        async Task<HttpStatusCode[]> AskAsync(string path, object body) =>
+            await Task.WhenAll(Enumerable.Range(0, 4 * Connections).Select(async _ => (await node.AskAsync(HttpMethod.Post, path, hub.Administrator, body)).Status));
+    }
+
+    [Fact]
+    public async Task Given_a_client_of_which_one_is_being_made_When_it_makes_another_Then_it_is_told_at_once_to_ask_again()
+    {
+        await using var connection = await hub.Store.Database.OpenConnectionAsync();
+        await using (await connection.BeginTransactionAsync())
+        {
+            Assert.NotNull(await Subscription.CountAsync(connection, "administrator", default));
+            Assert.Equal(HttpStatusCode.TooManyRequests, (await PostAsync("", new { name = _name, start = "now" })).Status);
+        }
+
+        await CreateAsync();
     }
 
     [Fact]
@@ -632,13 +733,15 @@ public sealed class SubscriptionsTests(SubscriptionsTests.Hub hub, ITestOutputHe
     // Claims as a reader of a node would that ends without a word.
     private async Task<IReadOnlyList<Claimed>> ClaimAsync(AccessServer node, Guid reader, int most)
     {
-        var rights = node.Services.GetRequiredService<Intercommunalite.Hub.Access.CurrentRights>();
-        var filter = new FeedFilter([], [], [$"{_name}/*"], []);
-        var access = new FeedAccess(Reader.OfClient("administrator", true, rights), "", filter, node.Services.GetRequiredService<AgreementsInForce>());
+        var access = Access(node);
         var finding = node.Services.GetRequiredService<Finding>();
         var subscription = (await Subscription.FindAsync(hub.Store.Database, _name, default))!;
         return (await Eventually.Is(() => finding.NextAsync(subscription, reader, most, most, access, false, default), found => found.Claimed.Count > 0)).Claimed;
     }
+
+    private FeedAccess Access(AccessServer node) => new(
+        Reader.OfClient("administrator", true, node.Services.GetRequiredService<Intercommunalite.Hub.Access.CurrentRights>()), "", new FeedFilter([], [], [$"{_name}/*"], []),
+        node.Services.GetRequiredService<AgreementsInForce>());
 
     /// <summary>Takes nothing.</summary>
     private sealed class StuckWriter : IServerStreamWriter<ConsumeResponse>

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Intercommunalite.Contracts;
 using Intercommunalite.Contracts.CivilRecords;
 using Intercommunalite.Hub.Agreements;
+using Intercommunalite.Hub.Feeds;
 using Intercommunalite.Hub.Feeds.Subscriptions;
 using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.Hub.Privacy;
@@ -544,12 +545,12 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     {
         await hub.Store.RowsAsync($"""
             INSERT INTO feeds.subscription (name, client, kind, filter, fetched, max_attempts, ack_timeout, state, created_at, created_by)
-            VALUES ('{_name}', 'administrator', 'webhook', '{"{}"}', 0, 10, 60, 'active', now(), 'administrator');
+            VALUES ('{_name}', 'administrator', 'webhook', '{JsonSerializer.Serialize(FeedFilter.All, ContractJson.Options)}', 0, 10, 60, 'active', now(), 'administrator');
             INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at) VALUES ('{_name}', '', 1, 'a', 0, 0, now())
             """);
         var deliveries = new Deliveries(hub.Store.Database, new SubscriptionOptions(), new WebhookOptions { Timeout = TimeSpan.FromSeconds(100) });
 
-        Assert.Single(await deliveries.ClaimAsync(_name, Guid.NewGuid(), 10, null, false, default));
+        Assert.Single(await deliveries.ClaimAsync((await Subscription.FindAsync(hub.Store.Database, _name, default))!, Guid.NewGuid(), 10, null, false, default));
 
         Assert.Equal(["330"], await hub.Store.RowsAsync($"SELECT round(extract(epoch FROM held_until - first_given_at)) FROM feeds.delivery WHERE subscription = '{_name}'"));
         await hub.Store.RowsAsync($"DELETE FROM feeds.subscription WHERE name = '{_name}'");
