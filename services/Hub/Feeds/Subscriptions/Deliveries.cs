@@ -246,26 +246,31 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
 
     /// <summary>
     /// A delivery of a webhook failed. It counts towards parking when the endpoint refused this event, or has taken others since this
-    /// one failed before: while an endpoint takes nothing at all, nothing is parked.
+    /// one failed before: while an endpoint takes nothing at all, nothing is parked. When the endpoint was asked anew since it was sent, that tells
+    /// nothing: the delivery has not failed, and comes again at once.
     /// </summary>
-    /// <param name="name">The subscription.</param>
+    /// <param name="webhook">The webhook, as it was when it was sent.</param>
     /// <param name="holder">Who held it.</param>
     /// <param name="claimed">The delivery.</param>
     /// <param name="reason">Why.</param>
     /// <param name="isRefused">Whether this event was refused.</param>
     /// <param name="notBefore">After what time it may come again at the earliest.</param>
     /// <param name="cancellation">Gives up.</param>
-    public async Task FailAsync(string name, Guid holder, Claimed claimed, string reason, bool isRefused, TimeSpan notBefore, CancellationToken cancellation)
+    public async Task FailAsync(Webhook webhook, Guid holder, Claimed claimed, string reason, bool isRefused, TimeSpan notBefore, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var batch = new NpgsqlBatch(connection);
+        var name = webhook.Subscription;
+        const string Held = "f.subscription = $1 AND f.parked_at IS NULL AND f.holder = $2 AND f.attempts = $3 AND f.replay = $4 AND f.position = $5";
         Add(batch, Lock, name);
         Add(
             batch, Failing(
-                "f.subscription = $1 AND f.parked_at IS NULL AND f.holder = $2 AND f.attempts = $3 AND f.replay = $4 AND f.position = $5", "$6::text",
+                $"{Held} AND EXISTS (SELECT FROM feeds.webhook WHERE subscription = $1 AND asked_at = $9)", "$6::text",
                 "CASE WHEN $7 OR EXISTS (SELECT FROM feeds.webhook w WHERE w.subscription = $1 AND w.succeeded_at > f.failed_at) THEN 1 ELSE 0 END",
                 $"greatest(clock_timestamp() + $8, {Backoff("f.attempts - 1")})"),
-            name, holder, claimed.Attempt, claimed.Replay, claimed.Position, reason, isRefused, notBefore);
+            name, holder, claimed.Attempt, claimed.Replay, claimed.Position, reason, isRefused, notBefore, webhook.AskedAt.ToUniversalTime());
+        // Held still when it has not failed.
+        Add(batch, $"UPDATE feeds.delivery f SET holder = NULL, held_until = NULL, due_at = clock_timestamp() WHERE {Held}", name, holder, claimed.Attempt, claimed.Replay, claimed.Position);
         await batch.ExecuteNonQueryAsync(cancellation);
         Wake(name);
     }

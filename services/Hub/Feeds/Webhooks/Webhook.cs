@@ -13,9 +13,15 @@ namespace Intercommunalite.Hub.Feeds.Webhooks;
 /// <param name="SucceededAt">When it took an event last.</param>
 /// <param name="FailingSince">Since when it has taken nothing, whatever was brought; null when it took one since, when nothing waits, and for one that refuses single events.</param>
 /// <param name="LastFailure">What it last answered when it took nothing, as a status code, or why there was no answer.</param>
-internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[]> Secrets, int? Rate, DateTimeOffset? SucceededAt, DateTimeOffset? FailingSince, string? LastFailure)
+/// <param name="AskedAt">When the endpoint was asked last and allowed the hub to deliver: when it was added, moved or resumed. What was sent before tells nothing of how it is since.</param>
+/// <param name="Pause">How much longer it asked to be left alone, at the time at which this was looked up; null for not at all.</param>
+internal sealed record Webhook(
+    string Subscription, Uri Url, IReadOnlyList<byte[]> Secrets, int? Rate, DateTimeOffset? SucceededAt, DateTimeOffset? FailingSince, string? LastFailure, DateTimeOffset AskedAt, TimeSpan? Pause)
 {
-    private const string Columns = "subscription, url, secret, CASE WHEN previous_until > clock_timestamp() THEN previous END, rate, succeeded_at, failing_since, last_failure";
+    private const string Columns = """
+        subscription, url, secret, CASE WHEN previous_until > clock_timestamp() THEN previous END, rate, succeeded_at, failing_since, last_failure, asked_at,
+        CASE WHEN not_before > clock_timestamp() THEN not_before - clock_timestamp() END
+        """;
 
     /// <summary>Whether personal data that is allowed may go there: by TLS alone.</summary>
     public bool MayHavePersonal => Url.Scheme == Uri.UriSchemeHttps;
@@ -77,32 +83,29 @@ internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[
         return await row.ReadAsync(cancellation);
     }
 
-    /// <summary>The endpoint took an event; nothing is noted when it is brought elsewhere by now.</summary>
-    public Task SucceededAsync(NpgsqlDataSource database, CancellationToken cancellation) => RunAsync(
-        database, "UPDATE feeds.webhook SET succeeded_at = clock_timestamp(), failing_since = NULL WHERE subscription = $1 AND url = $2", cancellation, Subscription, Url.AbsoluteUri);
+    /// <summary>The endpoint took an event; nothing is noted when it was asked anew since.</summary>
+    public Task SucceededAsync(NpgsqlDataSource database, CancellationToken cancellation) =>
+        RunAsync(database, "succeeded_at = clock_timestamp(), failing_since = NULL", cancellation);
 
-    /// <summary>The endpoint takes nothing now.</summary>
-    /// <returns>False, with nothing noted, when it is brought elsewhere by now.</returns>
-    public async Task<bool> AwayAsync(NpgsqlDataSource database, string why, CancellationToken cancellation) => await RunAsync(
-        database, "UPDATE feeds.webhook SET failing_since = coalesce(failing_since, clock_timestamp()), last_failure = $3 WHERE subscription = $1 AND url = $2", cancellation, Subscription, Url.AbsoluteUri, why) == 1;
+    /// <summary>The endpoint takes nothing now, and is to be left alone for a while, by any node; nothing is noted when it was asked anew since.</summary>
+    public Task AwayAsync(NpgsqlDataSource database, string why, TimeSpan pause, CancellationToken cancellation) => RunAsync(
+        database, "failing_since = coalesce(failing_since, clock_timestamp()), last_failure = $3, not_before = greatest(not_before, clock_timestamp() + $4)", cancellation, why, pause);
 
     /// <summary>The endpoint is gone: its subscription is suspended by the hub, in the transaction of a connection that holds the subscription.</summary>
-    /// <returns>False, with nothing changed, when it is brought elsewhere by now, was suspended before, or is another subscription of the same name.</returns>
+    /// <returns>False, with nothing changed, when it was asked anew since, was suspended before, or is another subscription of the same name.</returns>
     public async Task<bool> SuspendAsync(NpgsqlConnection connection, DateTimeOffset createdAt, string reason, CancellationToken cancellation)
     {
         await using var command = new NpgsqlCommand($"""
             UPDATE feeds.subscription SET state = 'suspended', reason = $2, suspended_by = '{Subscriptions.Subscription.Hub}'
-            WHERE name = $1 AND state = 'active' AND created_at = $3 AND EXISTS (SELECT FROM feeds.webhook WHERE subscription = $1 AND url = $4)
+            WHERE name = $1 AND state = 'active' AND created_at = $3 AND EXISTS (SELECT FROM feeds.webhook WHERE subscription = $1 AND asked_at = $4)
             """, connection);
-        foreach (var value in (ReadOnlySpan<object>)[Subscription, reason, createdAt.ToUniversalTime(), Url.AbsoluteUri]) command.Parameters.Add(new() { Value = value });
+        foreach (var value in (ReadOnlySpan<object>)[Subscription, reason, createdAt.ToUniversalTime(), AskedAt.ToUniversalTime()]) command.Parameters.Add(new() { Value = value });
         return await command.ExecuteNonQueryAsync(cancellation) == 1;
     }
 
     /// <summary>Of an endpoint for which nothing waits any more it is not known that it takes nothing.</summary>
     public Task ForgetIfIdleAsync(NpgsqlDataSource database, CancellationToken cancellation) => RunAsync(
-        database, """
-        UPDATE feeds.webhook SET failing_since = NULL WHERE subscription = $1 AND url = $2 AND NOT EXISTS (SELECT FROM feeds.delivery d WHERE d.subscription = $1 AND d.parked_at IS NULL)
-        """, cancellation, Subscription, Url.AbsoluteUri);
+        database, "failing_since = CASE WHEN EXISTS (SELECT FROM feeds.delivery d WHERE d.subscription = $1 AND d.parked_at IS NULL) THEN failing_since END", cancellation);
 
     /// <summary>Wraps the secrets with the newest master key.</summary>
     /// <returns>How many were wrapped anew.</returns>
@@ -148,18 +151,20 @@ internal sealed record Webhook(string Subscription, Uri Url, IReadOnlyList<byte[
         table.AddColumn("succeeded_at", "timestamptz");
         table.AddColumn("failing_since", "timestamptz");
         table.AddColumn("last_failure", "text");
+        table.AddColumn("asked_at", "timestamptz").NotNull().DefaultValueByExpression("now()");
+        table.AddColumn("not_before", "timestamptz");
         return table;
     }
 
     private static Webhook Read(NpgsqlDataReader row) => new(
         row.GetString(0), new Uri(row.GetString(1)), row.IsDBNull(3) ? [row.GetFieldValue<byte[]>(2)] : [row.GetFieldValue<byte[]>(2), row.GetFieldValue<byte[]>(3)],
         row.IsDBNull(4) ? null : row.GetInt32(4), row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5), row.IsDBNull(6) ? null : row.GetFieldValue<DateTimeOffset>(6),
-        row.IsDBNull(7) ? null : row.GetString(7));
+        row.IsDBNull(7) ? null : row.GetString(7), row.GetFieldValue<DateTimeOffset>(8), row.IsDBNull(9) ? null : row.GetFieldValue<TimeSpan>(9));
 
-    private static async Task<int> RunAsync(NpgsqlDataSource database, string sql, CancellationToken cancellation, params object[] values)
+    private async Task RunAsync(NpgsqlDataSource database, string set, CancellationToken cancellation, params object[] values)
     {
-        await using var command = database.CreateCommand(sql);
-        foreach (var value in values) command.Parameters.Add(new() { Value = value });
-        return await command.ExecuteNonQueryAsync(cancellation);
+        await using var command = database.CreateCommand($"UPDATE feeds.webhook SET {set} WHERE subscription = $1 AND asked_at = $2");
+        foreach (var value in (ReadOnlySpan<object>)[Subscription, AskedAt.ToUniversalTime(), .. values]) command.Parameters.Add(new() { Value = value });
+        await command.ExecuteNonQueryAsync(cancellation);
     }
 }

@@ -102,9 +102,10 @@ internal sealed partial class WebhookDelivery(
                 if (await Subscription.FindAsync(database, name, stopping) is not { IsSuspended: false } subscription || (to?.Target.Subscription ?? subscription).CreatedAt != subscription.CreatedAt) return;
                 if (await Webhook.FindAsync(database, name, stopping) is not { } webhook || !await Webhook.TakeAsync(database, name, reader, stopping)) return;
                 var target = new Target(subscription, webhook, [.. webhook.Secrets.Select(wrapped => master.Unwrap(wrapped))]);
-                // Another address is another endpoint: what is known of the one before, and the pause that it has, end with it.
-                if (to?.Target.Webhook.Url == webhook.Url) to.Target = target;
+                // Of an endpoint that was asked anew nothing is known, even if the address is the same: the pause that it had ends.
+                if (to?.Target.Webhook.AskedAt == webhook.AskedAt) to.Target = target;
                 else to = new(reader, target, options);
+                to.Wait(webhook.Pause);
                 access ??= new(Reader.OfClient(subscription.Client, subscription.Agreement is null, rights), subscription.Agreement ?? "", subscription.Filter, agreements);
                 if (webhook.FailingSince is not null) await webhook.ForgetIfIdleAsync(database, stopping);
                 if (to.SaysAlert(options, time.GetUtcNow()) is { } alert) Say(alert, webhook);
@@ -203,9 +204,8 @@ internal sealed partial class WebhookDelivery(
                 default:
                     // At once, before another one goes there.
                     var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
-                    // For an address that is left nothing waits.
-                    if (answer.Verdict == Verdict.Away && !await target.Webhook.AwayAsync(database, answer.Why, stopping)) wait = TimeSpan.Zero;
-                    await deliveries.FailAsync(target.Name, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
+                    if (answer.Verdict == Verdict.Away) await target.Webhook.AwayAsync(database, answer.Why, wait, stopping);
+                    await deliveries.FailAsync(target.Webhook, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
                     break;
             }
         }
@@ -216,7 +216,7 @@ internal sealed partial class WebhookDelivery(
         }
     }
 
-    // False when the endpoint is no longer that of the subscription, or that is suspended already.
+    // False when the endpoint was asked anew since, or the subscription is suspended already.
     private async Task<bool> SuspendAsync(Target target, string reason, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
@@ -296,7 +296,7 @@ internal sealed partial class WebhookDelivery(
 
         public Guid Reader { get; }
 
-        /// <summary>As it was when it was looked up last; always of the same address.</summary>
+        /// <summary>As it was when it was looked up last; always of the same address, not asked anew.</summary>
         public Target Target
         {
             get => _target;

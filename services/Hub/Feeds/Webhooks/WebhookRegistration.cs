@@ -23,7 +23,7 @@ internal sealed record SecretAsked(string? Secret = null);
 internal sealed record AllowedEndpoint(Uri Url, byte[] Secret, int? Rate)
 {
     /// <summary>The webhook that it is before anything was brought.</summary>
-    public Webhook Of(string subscription) => new(subscription, Url, [], Rate, null, null, null);
+    public Webhook Of(string subscription) => new(subscription, Url, [], Rate, null, null, null, default, null);
 }
 
 /// <summary>A webhook as it is shown.</summary>
@@ -40,6 +40,8 @@ internal sealed record WebhookView(Uri Url, int? RequestsPerMinute, bool Alert, 
 /// <summary>Makes and changes webhooks. Nothing is ever brought to an endpoint that did not allow it (<see cref="Endpoints.AskAsync"/>).</summary>
 internal sealed class WebhookRegistration(NpgsqlDataSource database, Addresses addresses, Endpoints endpoints, IKeyWrapping master, WebhookOptions options, AccessOptions access, TimeProvider time)
 {
+    private const string Anew = "failing_since = NULL, not_before = NULL, asked_at = clock_timestamp()";
+
     private readonly string? _origin = options.Origin ?? (access is { TokenServer: true, Issuer: { } issuer } ? new Uri(issuer).Host : null);
 
     /// <summary>Checks what is asked for, and asks the endpoint.</summary>
@@ -74,11 +76,13 @@ internal sealed class WebhookRegistration(NpgsqlDataSource database, Addresses a
 
     /// <summary>
     /// From now on it is brought to another endpoint, in the transaction of a connection that holds the subscription. How it went with the
-    /// one before is forgotten, and what waited because of it comes at once. The secret stays, unless another one is given.
+    /// one before, which may be the same, is forgotten, with any pause, and what waited because of it comes at once. The secret stays, unless
+    /// another one is given.
     /// </summary>
     public static async Task MoveAsync(NpgsqlConnection connection, string subscription, AllowedEndpoint endpoint, CancellationToken cancellation)
     {
-        await using var command = new NpgsqlCommand("UPDATE feeds.webhook SET url = $2, rate = $3, failing_since = NULL, last_failure = NULL, succeeded_at = NULL WHERE subscription = $1", connection);
+        await using var command = new NpgsqlCommand(
+            $"UPDATE feeds.webhook SET url = $2, rate = $3, last_failure = NULL, succeeded_at = NULL, {Anew} WHERE subscription = $1", connection);
         command.Parameters.Add(new() { Value = subscription });
         command.Parameters.Add(new() { Value = endpoint.Url.AbsoluteUri });
         command.Parameters.Add(Number(endpoint.Rate));
@@ -86,12 +90,12 @@ internal sealed class WebhookRegistration(NpgsqlDataSource database, Addresses a
         await Deliveries.HurryAsync(connection, subscription, cancellation);
     }
 
-    /// <summary>It is brought to the endpoint anew, as often as that allowed when it was asked, in the transaction of a connection.</summary>
+    /// <summary>It is brought to the endpoint anew, as often as that allowed when it was asked, in the transaction of a connection. Any pause ends.</summary>
     public static async Task ResumeAsync(NpgsqlConnection connection, Webhook allowed, CancellationToken cancellation)
     {
         // One that was moved meanwhile was asked by whoever moved it.
         await using var command = new NpgsqlCommand(
-            "UPDATE feeds.webhook SET rate = CASE WHEN url = $2 THEN $3 ELSE rate END, failing_since = NULL WHERE subscription = $1", connection);
+            $"UPDATE feeds.webhook SET rate = CASE WHEN url = $2 THEN $3 ELSE rate END, {Anew} WHERE subscription = $1", connection);
         command.Parameters.Add(new() { Value = allowed.Subscription });
         command.Parameters.Add(new() { Value = allowed.Url.AbsoluteUri });
         command.Parameters.Add(Number(allowed.Rate));

@@ -13,7 +13,7 @@ public sealed class EndpointsTests
         using var nobody = await Nobody.AtAsync(new IPEndPoint(IPAddress.Loopback, 0));
         var options = new WebhookOptions { AllowedNetworks = "127.0.0.0/8" };
         using var endpoints = new Endpoints(new Addresses(options), options, TimeProvider.System);
-        var webhook = new Webhook("canteen", new Uri($"http://127.0.0.1:{nobody.Port}/"), [], null, null, null, null);
+        var webhook = new Webhook("canteen", new Uri($"http://127.0.0.1:{nobody.Port}/"), [], null, null, null, null, default, null);
 
         var answer = await endpoints.PostAsync(webhook, [new byte[32]], "msg_1", "{}"u8.ToArray(), CancellationToken.None);
 

@@ -383,7 +383,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         await Eventually.Is(() => after.Taken.Count, count => count == 1);
         await using (var connection = await hub.Store.Database.OpenConnectionAsync())
             Assert.False(await old.SuspendAsync(connection, made, "gone", default));
-        Assert.False(await old.AwayAsync(hub.Store.Database, "HTTP 500", default));
+        await old.AwayAsync(hub.Store.Database, "HTTP 500", TimeSpan.FromHours(1), default);
         var shown = await ShowAsync();
         Assert.Equal("active", shown.GetProperty("state").GetString());
         Assert.False(shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
@@ -408,6 +408,84 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         await MoveAsync(after, Own);
 
         Assert.True((await NextAsync(after)).IsSignedBy(Own));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Given_an_endpoint_that_asked_for_a_long_pause_When_the_webhook_is_resumed_or_given_the_same_address_Then_it_has_everything_at_once(bool isResumed)
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        var asked = 0;
+        endpoint.Answer = (_, context) =>
+        {
+            if (Interlocked.Increment(ref asked) > 1) return Task.FromResult<int?>(null);
+            context.Response.Headers.RetryAfter = "3600";
+            return Task.FromResult<int?>(429);
+        };
+        await MakeAsync(endpoint);
+        await ArriveAsync("a");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        if (isResumed) Assert.Equal(HttpStatusCode.OK, (await PostAsync($"/{_name}/resumption", new { reason = "réparé" })).Status);
+        else await MoveAsync(endpoint);
+
+        await Eventually.Is(() => endpoint.Taken.Count, count => count == 1);
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_asked_for_a_pause_When_another_node_begins_to_bring_to_it_Then_it_is_left_alone_all_the_same()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        var asked = 0;
+        endpoint.Answer = (_, context) =>
+        {
+            if (Interlocked.Increment(ref asked) > 1) return Task.FromResult<int?>(null);
+            context.Response.Headers.RetryAfter = "5";
+            return Task.FromResult<int?>(429);
+        };
+        await MakeAsync(endpoint);
+        await ArriveAsync("a");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        await hub.Store.RowsAsync($"UPDATE feeds.subscription SET state = 'suspended' WHERE name = '{_name}'");
+        await Eventually.Is(() => hub.Store.RowsAsync($"SELECT count(*) FROM feeds.reader WHERE subscription = '{_name}'"), rows => rows is ["0"]);
+        await hub.Store.RowsAsync($"UPDATE feeds.subscription SET state = 'active' WHERE name = '{_name}'; UPDATE feeds.delivery SET due_at = now() WHERE subscription = '{_name}'");
+
+        await Eventually.Is(() => endpoint.Taken.Count, count => count == 1);
+        Assert.True(endpoint.Taken.Single().At - endpoint.Requests.First().At >= TimeSpan.FromSeconds(4.9));
+    }
+
+    [Theory]
+    [InlineData(422)]
+    [InlineData(500)]
+    public async Task Given_a_webhook_that_was_moved_When_the_address_before_answers_late_Then_that_is_no_failure_and_the_event_comes_at_once(int status)
+    {
+        await using var before = await TestEndpoint.StartAsync();
+        await using var after = await TestEndpoint.StartAsync();
+        var moved = new TaskCompletionSource();
+        before.Answer = async (_, context) =>
+        {
+            await moved.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return status;
+        };
+        var seen = new TaskCompletionSource();
+        after.Answer = async (_, context) =>
+        {
+            await seen.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return null;
+        };
+        await MakeAsync(before, maxAttempts: 1);
+        await ArriveAsync("a");
+        await NextAsync(before);
+
+        await MoveAsync(after);
+        moved.SetResult();
+
+        await NextAsync(after);
+        Assert.Equal(["0 -"], await hub.Store.RowsAsync($"SELECT failures, failed_at FROM feeds.delivery WHERE subscription = '{_name}'"));
+        seen.SetResult();
+        await Eventually.Is(() => after.Taken.Count, count => count == 1);
     }
 
     [Fact]
