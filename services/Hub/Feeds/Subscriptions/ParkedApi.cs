@@ -54,7 +54,6 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
     {
         var (asked, problem) = await SubscriptionActs.ReasonAsync<ParkAsked>(context.Request, asked => asked.Reason);
         if (asked is null) return problem!;
-        if (!Query.IsText(asked.Replay)) return WrongReplay();
         return await OfCursorAsync(asked.Cursor, context, position => acts.ActAsync(
             name, context, dryRun, new("subscriptions.delivery-parked", asked.Reason, new JsonObject { ["position"] = position }),
             async connection => await Parked.ParkAsync(connection, name, position, asked.Replay ?? "", asked.Reason, context.RequestAborted) is > 0 and var parked
@@ -123,7 +122,7 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
 
     private async Task<IResult> WhichAsync(ParkedAsked asked, HttpContext context, Func<ParkedOnes, Task<IResult?>> act) =>
         asked.All == true == asked.Cursor is not null ? Body.Unprocessable("cursor", "either a cursor or \"all\": true expected")
-        : !Query.IsText(asked.Replay) ? WrongReplay()
+        : !Query.IsText(asked.Replay) ? Body.Unprocessable("replay", "the id of a replay expected")
         : asked.Cursor is { } cursor ? await OfCursorAsync(cursor, context, position => act(new(position, asked.Replay ?? "", asked.Record ?? false)))
         : (await act(new()))!;
 
@@ -132,8 +131,6 @@ internal sealed class ParkedApi(NpgsqlDataSource database, SubscriptionActs acts
         : new JsonObject { ["all"] = true };
 
     private static JsonHttpResult<T> Json<T>(T value) => TypedResults.Json(value, ContractJson.Options);
-
-    private static ProblemHttpResult WrongReplay() => Body.Unprocessable("replay", "the id of a replay expected");
 
     private static ProblemHttpResult NotParked() => TypedResults.Problem(
         title: "Not parked", detail: "cursor: this event is not parked in the subscription. GET …/parked lists what is.", statusCode: StatusCodes.Status404NotFound);

@@ -6,7 +6,6 @@ using Intercommunalite.Contracts;
 using Intercommunalite.Hub.Access;
 using Intercommunalite.Hub.Agreements;
 using Intercommunalite.Hub.Audit;
-using Intercommunalite.Hub.EventStore;
 using Intercommunalite.Hub.Feeds.Webhooks;
 using Intercommunalite.ServiceDefaults.Access;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -45,7 +44,6 @@ internal sealed class SubscriptionsApi(
         if (asked is null) return problem!;
         var caller = Caller.Of(context.User);
         var client = asked.Client ?? caller.Id;
-        if (!Query.IsText(client)) return Body.Unprocessable("client", "the id of a client expected");
         if (client != caller.Id && !caller.Is(Roles.Administrator)) return Body.Unprocessable("client", "only an administrator makes subscriptions of others");
         if (client != caller.Id && asked.Agreement is null) return Body.Unprocessable("agreement", "required for another client's subscription");
         if (Limits(asked.MaxAttempts, asked.AckTimeoutSeconds) is { } wrong) return wrong;
