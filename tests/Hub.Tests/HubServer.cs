@@ -64,7 +64,7 @@ internal sealed class HubServer : IAsyncDisposable
             .AddSingleton(hub.Services.GetRequiredService<PersonalDataStore>()).AddSingleton(hub.Services.GetRequiredService<IKeyWrapping>())
             .AddSingleton(hub.Services.GetRequiredService<PersonSearch>()).AddSingleton(hub.Services.GetRequiredService<PersonFiles>())
             .AddSingleton(hub.Services.GetRequiredService<Rights>()).AddSingleton(hub.Services.GetRequiredService<Disclosures>())
-            .AddSingleton(hub.Projections).AddSingleton(hub.Services.GetRequiredService<PastVersions>())
+            .AddSingleton(hub.Projections).AddSingleton(hub.Services.GetRequiredService<PastVersions>()).AddSingleton<LooksBack>()
             .AddSingleton(hub.Services.GetRequiredService<Expiry>()).AddSingleton(hub.Services.GetRequiredService<KeyVault>());
         var app = builder.Build();
         app.UseServiceDefaults();

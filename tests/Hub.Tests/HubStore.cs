@@ -15,6 +15,7 @@ using Marten;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting.Internal;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using Xunit;
@@ -158,12 +159,14 @@ public sealed class HubStore : IAsyncLifetime
     }
 
     /// <summary>Another node of the hub runs the projections, or waits for its turn; it ends with this store.</summary>
-    internal async Task<Projector> StartNodeAsync(string name)
+    internal async Task<Projector> StartNodeAsync(string name, bool hostStarts = true)
     {
         var schema = Services.GetRequiredService<StoreSchema>();
         if (!schema.Applied.IsCompleted) await schema.StartAsync(CancellationToken.None);
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["ConnectionStrings:Hub"] = NodeConnectionString(name) }).Build();
-        var projector = new Projector(Projections, schema, Services.GetRequiredService<AuditLog>(), configuration, TimeProvider.System, NullLogger<Projector>.Instance);
+        var host = new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance);
+        if (hostStarts) host.NotifyStarted();
+        var projector = new Projector(Projections, schema, Services.GetRequiredService<AuditLog>(), configuration, host, TimeProvider.System, NullLogger<Projector>.Instance);
         _nodes.Add(projector);
         await projector.StartAsync(CancellationToken.None);
         return projector;

@@ -6,7 +6,8 @@ namespace Intercommunalite.Hub.EventStore;
 /// <summary>
 /// The builds of the hub whose nodes are at work on this database, as while nodes are replaced one by one: of two builds the one that came
 /// to this database later is the newer. It alone projects, rebuilds and changes the tables, since an older one would count otherwise what is counted anew.
-/// When the newer is at work no longer, having been taken back perhaps, the older one takes over.
+/// When the newer is at work no longer, having been taken back perhaps, the older one takes over, makes the tables as it needs them and
+/// rebuilds the figures. A node is at work once its host has started: one that fails before takes nothing from an older build.
 /// </summary>
 internal static class Builds
 {
@@ -26,6 +27,7 @@ internal static class Builds
         build.AddColumn("build", "text").AsPrimaryKey();
         build.AddColumn("first_seen", "timestamptz").NotNull();
         build.AddColumn("seen_at", "timestamptz").NotNull();
+        build.AddColumn("led_at", "timestamptz");
         return build;
     }
 
@@ -33,7 +35,7 @@ internal static class Builds
     public static async Task<bool> IsNewestAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
         await using (var sign = new NpgsqlCommand($"""
-            INSERT INTO replay.build AS b VALUES ($1, clock_timestamp(), clock_timestamp())
+            INSERT INTO replay.build AS b (build, first_seen, seen_at) VALUES ($1, clock_timestamp(), clock_timestamp())
             ON CONFLICT (build) DO UPDATE SET seen_at = clock_timestamp() WHERE b.seen_at < clock_timestamp() - {BetweenSigns}
             """, session))
         {
@@ -44,6 +46,25 @@ internal static class Builds
         await using var look = new NpgsqlCommand(NewerAtWork, session);
         look.Parameters.Add(new() { Value = Rebuilder.Build });
         return !(bool)(await look.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>Whether a newer build than this one wrote the figures since this one last did: they may be counted otherwise.</summary>
+    public static async Task<bool> HasNewerWrittenAsync(NpgsqlConnection session, CancellationToken cancellation)
+    {
+        await using var look = new NpgsqlCommand("""
+            SELECT EXISTS (SELECT FROM replay.build own JOIN replay.build other ON other.first_seen > own.first_seen AND other.led_at > coalesce(own.led_at, '-infinity')
+                WHERE own.build = $1)
+            """, session);
+        look.Parameters.Add(new() { Value = Rebuilder.Build });
+        return (bool)(await look.ExecuteScalarAsync(cancellation))!;
+    }
+
+    /// <summary>Says that this build writes the figures from now on.</summary>
+    public static async Task LeadAsync(NpgsqlConnection session, CancellationToken cancellation)
+    {
+        await using var lead = new NpgsqlCommand("UPDATE replay.build SET led_at = clock_timestamp() WHERE build = $1", session);
+        lead.Parameters.Add(new() { Value = Rebuilder.Build });
+        await lead.ExecuteNonQueryAsync(cancellation);
     }
 
     /// <summary>Whether a newer build than this one is at work.</summary>

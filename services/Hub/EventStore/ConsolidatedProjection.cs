@@ -101,8 +101,8 @@ internal abstract class ConsolidatedProjection(string name, IEnumerable<EventTyp
                     FOR rename IN
                         SELECT format('ALTER INDEX %s RENAME TO %I', made.indexrelid::regclass, known_name.relname)
                         FROM pg_index made JOIN pg_index known ON known.indrelid = '{table.Name}'::regclass
-                            AND (made.indisprimary, made.indisunique, made.indkey::text, made.indclass::text, made.indexprs::text, made.indpred::text)
-                            IS NOT DISTINCT FROM (known.indisprimary, known.indisunique, known.indkey::text, known.indclass::text, known.indexprs::text, known.indpred::text)
+                            AND (made.indisprimary, made.indisunique, substring(pg_get_indexdef(made.indexrelid) FROM ' USING .*'))
+                            = (known.indisprimary, known.indisunique, substring(pg_get_indexdef(known.indexrelid) FROM ' USING .*'))
                         JOIN pg_class known_name ON known_name.oid = known.indexrelid JOIN pg_class made_name ON made_name.oid = made.indexrelid
                         WHERE made.indrelid = '{version.Of(table.Name)}'::regclass AND made_name.relname <> known_name.relname
                     LOOP EXECUTE rename; END LOOP;

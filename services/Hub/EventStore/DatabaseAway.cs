@@ -14,16 +14,25 @@ internal sealed partial class DatabaseAway(ILogger<DatabaseAway> logger) : IExce
 
     /// <summary>
     /// Whether an error says that the database does not answer now. An error that it answers with is no outage, unless it says that it is
-    /// one, or refuses or ends the session (FATAL).
+    /// one, or refuses or ends the session (FATAL). Entity Framework and Marten put an error of their own around it.
     /// </summary>
-    public static bool Is(Exception e) =>
-        e is NpgsqlException and (not PostgresException or { IsTransient: true } or PostgresException { InvariantSeverity: "FATAL" or "PANIC" }) or TimeoutException;
+    public static bool Is(Exception e)
+    {
+        for (var cause = e; cause is not null; cause = cause.InnerException)
+        {
+            if (cause is NpgsqlException and (not PostgresException or { IsTransient: true } or PostgresException { InvariantSeverity: "FATAL" or "PANIC" })) return true;
+        }
+
+        // Within another error, it may be that of a call to somebody else.
+        return e is TimeoutException;
+    }
 
     /// <inheritdoc/>
     public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
     {
         if (!Is(exception)) return false;
-        LogAway($"{exception.Message} ({exception.GetType().Name})");
+        var cause = exception.GetBaseException();
+        LogAway($"{cause.Message} ({cause.GetType().Name})");
         httpContext.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
         await TypedResults.Problem(
             title: "Not now", detail: $"The hub's database does not answer now. Ask again in {RetryAfterSeconds} s.", statusCode: StatusCodes.Status503ServiceUnavailable)

@@ -27,6 +27,7 @@ internal static class EventStore
         builder.Services.AddSingleton<Projector>();
         builder.Services.AddHostedService(services => services.GetRequiredService<Projector>());
         builder.Services.AddSingleton<PastVersions>();
+        builder.Services.AddSingleton<LooksBack>();
         builder.Services.AddHostedService(services => services.GetRequiredService<PastVersions>());
         builder.Services.AddSingleton(builder.Configuration.GetSection("Health").Get<HealthOptions>() ?? new HealthOptions());
         builder.Services.AddSingleton<ProjectionStates>();

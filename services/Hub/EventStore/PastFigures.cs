@@ -58,9 +58,22 @@ internal static class PastFigures
         return TypedResults.Text(answer.ToJsonString(JsonSerializerOptions.Web), "application/json");
     }
 
-    // Who looks back. Asked again while the figures are being built it is one look.
-    private static Task NoteAsync(HttpContext context, string asOf, string? comparedWith) => context.RequestServices.GetRequiredService<AuditLog>().AppendAsync(
-        new(Caller.Of(context.User).Id, "figures.looked-back", context.Request.Path.Value, Details: new() { ["asOf"] = asOf, ["comparedWith"] = comparedWith }), context.RequestAborted);
+    // Who looks back. Asked again while the figures are being built it is one look, and so is what a page asks for again and again.
+    private static async Task NoteAsync(HttpContext context, string asOf, string? comparedWith)
+    {
+        var (looks, look) = (context.RequestServices.GetRequiredService<LooksBack>(), new LookBack(Caller.Of(context.User).Id, context.Request.Path.Value, asOf, comparedWith));
+        if (!looks.Begin(look)) return;
+        try
+        {
+            await context.RequestServices.GetRequiredService<AuditLog>().AppendAsync(
+                new(look.Who, "figures.looked-back", look.Path, Details: new() { ["asOf"] = asOf, ["comparedWith"] = comparedWith }), context.RequestAborted);
+        }
+        catch
+        {
+            looks.Forget(look);
+            throw;
+        }
+    }
 
     // The answer that says what is wrong with a time; null when nothing is. What was stored by a time is certain only after a while: an
     // event of before may still be on its way into the store.
@@ -114,7 +127,7 @@ internal static class PastFigures
         var percent = Math.Round(100.0 * progress.Through / progress.Position, 1);
         return TypedResults.Problem(
             title: "Being built",
-            detail: string.Create(CultureInfo.InvariantCulture, $"The figures of then are being built from {progress.Position} events, {percent} % are done. Ask again in {RetryAfterSeconds} s."),
+            detail: string.Create(CultureInfo.InvariantCulture, $"The figures of then are being built from {progress.Position} events, {percent} % are done. {(progress.Reason is { } reason ? $"The last try failed, and there will be another: {reason} " : "")}Ask again in {RetryAfterSeconds} s."),
             statusCode: StatusCodes.Status503ServiceUnavailable,
             extensions: new Dictionary<string, object?> { ["position"] = progress.Through, ["target"] = progress.Position, ["percent"] = percent });
     }
@@ -153,5 +166,40 @@ internal static class PastFigures
             if (side is { } there) return there.GetProperty(member) is { ValueKind: JsonValueKind.Number } number ? number.GetInt64() : null;
             return (before ?? after)!.Value.GetProperty(member).ValueKind == JsonValueKind.Number ? 0 : null;
         }
+    }
+}
+
+/// <summary>Who looked back at what.</summary>
+internal sealed record LookBack(string Who, string? Path, string AsOf, string? ComparedWith);
+
+/// <summary>
+/// The looks back that this node has put on record in the last hour: each is noted once an hour, so that a page which refreshes itself
+/// does not fill the audit.
+/// </summary>
+internal sealed class LooksBack(TimeProvider clock)
+{
+    // Then all are forgotten: rather noted twice than without bounds.
+    private const int MostKept = 10_000;
+    private static readonly TimeSpan s_one = TimeSpan.FromHours(1);
+
+    private readonly Dictionary<LookBack, DateTimeOffset> _noted = [];
+
+    /// <summary>Whether this look is to be put on record now; the same is not again for an hour.</summary>
+    public bool Begin(LookBack look)
+    {
+        var now = clock.GetUtcNow();
+        lock (_noted)
+        {
+            if (_noted.TryGetValue(look, out var at) && now - at < s_one) return false;
+            if (_noted.Count >= MostKept) _noted.Clear();
+            _noted[look] = now;
+            return true;
+        }
+    }
+
+    /// <summary>It could not be put on record: the next time it is tried again.</summary>
+    public void Forget(LookBack look)
+    {
+        lock (_noted) _noted.Remove(look);
     }
 }

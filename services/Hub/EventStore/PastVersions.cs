@@ -22,6 +22,9 @@ internal sealed partial class PastVersions(
 
     // Wanted and not built yet: more have to come again.
     private const int MostWanted = 4;
+
+    // Then it is said that it cannot be built, for a while.
+    private const int MostTries = 10;
     private static readonly TimeSpan s_kept = TimeSpan.FromHours(1);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_betweenLooks = TimeSpan.FromMilliseconds(50);
@@ -53,6 +56,8 @@ internal sealed partial class PastVersions(
         table.AddColumn("error", "text");
         table.AddColumn("asked_at", "timestamptz").NotNull();
         table.AddColumn("used_at", "timestamptz").NotNull();
+        table.AddColumn("tries", "integer");
+        table.AddColumn("reason", "text");
         return table;
     }
 
@@ -68,14 +73,14 @@ internal sealed partial class PastVersions(
             if (await LookAsync(projection, position, cancellation) is { } found)
             {
                 if (found.Ready) return null;
-                if (found.Error is not null) return new(found.Through, position, found.Error);
+                if (found.Error is not null) return new(found.Through, position, found.Error, null);
                 StartBuilding();
-                if (clock.GetElapsedTime(since) >= s_patience) return new(found.Through, position, null);
+                if (clock.GetElapsedTime(since) >= s_patience) return new(found.Through, position, null, found.Reason);
             }
             else if (!await WantAsync(projection, position, cancellation))
             {
                 StartBuilding();
-                if (clock.GetElapsedTime(since) >= s_patience) return new(0, position, null);
+                if (clock.GetElapsedTime(since) >= s_patience) return new(0, position, null, null);
             }
 
             await Task.Delay(s_betweenLooks, cancellation);
@@ -113,12 +118,12 @@ internal sealed partial class PastVersions(
         }
     }
 
-    private async Task<(bool Ready, string? Error, long Through)?> LookAsync(string projection, long position, CancellationToken cancellation)
+    private async Task<(bool Ready, string? Error, long Through, string? Reason)?> LookAsync(string projection, long position, CancellationToken cancellation)
     {
         // Somebody who waits asks often: when it was last used is noted now and then.
         await using var command = database.CreateCommand("""
             WITH used AS (UPDATE replay.past SET used_at = now() WHERE projection = $1 AND position = $2 AND build = $3 AND used_at < now() - interval '10 s')
-            SELECT ready, error, coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $4), 0)
+            SELECT ready, error, coalesce((SELECT last_seq_id FROM hub.mt_event_progression WHERE name = $4), 0), reason
             FROM replay.past WHERE projection = $1 AND position = $2 AND build = $3
             """);
         command.Parameters.Add(new() { Value = projection });
@@ -127,7 +132,7 @@ internal sealed partial class PastVersions(
         command.Parameters.Add(new() { Value = FiguresVersion.At(position).Shard(projection) });
         await using var reader = await command.ExecuteReaderAsync(cancellation);
         if (!await reader.ReadAsync(cancellation)) return null;
-        return (reader.GetBoolean(0), reader.IsDBNull(1) ? null : reader.GetString(1), reader.GetInt64(2));
+        return (reader.GetBoolean(0), reader.IsDBNull(1) ? null : reader.GetString(1), reader.GetInt64(2), reader.IsDBNull(3) ? null : reader.GetString(3));
     }
 
     private async Task<bool> WantAsync(string projection, long position, CancellationToken cancellation)
@@ -196,7 +201,7 @@ internal sealed partial class PastVersions(
         return await reader.ReadAsync(stopping) ? (projections.Single(one => one.Name == reader.GetString(0)), reader.GetInt64(1)) : null;
     }
 
-    // What passes is thrown, and the version gone on with where it is when somebody asks again.
+    // What may pass is noted and thrown, and the version gone on with where it is when somebody asks again, after the others that are wanted.
     private async Task BuildAsync(NpgsqlConnection session, ConsolidatedProjection projection, long position, CancellationToken stopping)
     {
         var version = FiguresVersion.At(position);
@@ -216,6 +221,21 @@ internal sealed partial class PastVersions(
         {
             error = $"{e.Message} ({e.GetType().Name})";
             LogNotApplied(projection.Name, position, error);
+        }
+        catch (Exception e) when (!stopping.IsCancellationRequested && (session.FullState == System.Data.ConnectionState.Open || e is PostgresException { InvariantSeverity: "ERROR" }))
+        {
+            // Not through the session: an error for want of room, on the disk perhaps, ends it.
+            await using var failed = database.CreateCommand("""
+                UPDATE replay.past SET asked_at = now(), tries = coalesce(tries, 0) + 1, reason = $4, error = CASE WHEN coalesce(tries, 0) + 1 >= $5 THEN $4 END
+                WHERE projection = $1 AND position = $2 AND build = $3
+                """);
+            failed.Parameters.Add(new() { Value = projection.Name });
+            failed.Parameters.Add(new() { Value = position });
+            failed.Parameters.Add(new() { Value = Rebuilder.Build });
+            failed.Parameters.Add(Query.Text($"{e.Message} ({e.GetType().Name})"));
+            failed.Parameters.Add(new() { Value = MostTries });
+            await failed.ExecuteNonQueryAsync(stopping);
+            throw;
         }
 
         await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $4, error = $5, used_at = now() WHERE projection = $1 AND position = $2 AND build = $3", session);
@@ -250,34 +270,44 @@ internal sealed partial class PastVersions(
     // What could not be built goes too: it is tried again when it is asked for. Of other builds, which may be at work beside this one, what nobody used for long.
     private async Task TidyAsync(NpgsqlConnection session, CancellationToken stopping)
     {
-        var old = new List<(string Projection, long Position, string Build)>();
-        await using (var command = new NpgsqlCommand("""
-            SELECT projection, position, build FROM (SELECT *, row_number() OVER (PARTITION BY build, ready ORDER BY used_at DESC) AS n FROM replay.past) p
-            WHERE used_at < now() - $2 OR (build = $3 AND ((ready AND n > $1) OR (error IS NOT NULL AND asked_at < now() - interval '10 s')))
+        await using (var forget = new NpgsqlCommand("""
+            DELETE FROM replay.past WHERE (projection, position, build) IN (
+                SELECT projection, position, build FROM (SELECT *, row_number() OVER (PARTITION BY build, ready ORDER BY used_at DESC) AS n FROM replay.past) p
+                WHERE used_at < now() - $2 OR (build = $3 AND ((ready AND n > $1) OR (error IS NOT NULL AND asked_at < now() - interval '10 s'))))
             """, session))
         {
-            command.Parameters.Add(new() { Value = (long)MostKept });
-            command.Parameters.Add(new() { Value = s_kept });
-            command.Parameters.Add(new() { Value = Rebuilder.Build });
-            await using var reader = await command.ExecuteReaderAsync(stopping);
-            while (await reader.ReadAsync(stopping)) old.Add((reader.GetString(0), reader.GetInt64(1), reader.GetString(2)));
+            forget.Parameters.Add(new() { Value = (long)MostKept });
+            forget.Parameters.Add(new() { Value = s_kept });
+            forget.Parameters.Add(new() { Value = Rebuilder.Build });
+            await forget.ExecuteNonQueryAsync(stopping);
         }
 
-        foreach (var (name, position, build) in old)
+        var kept = new HashSet<string>();
+        await using (var command = new NpgsqlCommand("SELECT projection, position, build FROM replay.past", session))
         {
+            await using var reader = await command.ExecuteReaderAsync(stopping);
+            while (await reader.ReadAsync(stopping)) kept.Add(FiguresVersion.At(reader.GetInt64(1), reader.GetString(2)).Shard(reader.GetString(0)));
+        }
+
+        // Those too that an earlier build of the hub named otherwise, or made of a projection that is no more.
+        var made = new List<string>();
+        await using (var command = new NpgsqlCommand("SELECT name FROM hub.mt_event_progression WHERE name ~ '^[a-z-]+:at_[0-9]+(_[a-z0-9]*)?$'", session))
+        {
+            await using var reader = await command.ExecuteReaderAsync(stopping);
+            while (await reader.ReadAsync(stopping)) made.Add(reader.GetString(0));
+        }
+
+        foreach (var shard in made.Where(shard => !kept.Contains(shard)))
+        {
+            var (name, version) = (shard.Split(':')[0], new FiguresVersion($"_{shard.Split(':')[1]}"));
             try
             {
                 await using var transaction = await session.BeginTransactionAsync(stopping);
                 await ExecuteAsync(session, "SET LOCAL lock_timeout = '1s'", stopping);
-                await using (var forget = new NpgsqlCommand("DELETE FROM replay.past WHERE projection = $1 AND position = $2 AND build = $3", session))
-                {
-                    forget.Parameters.Add(new() { Value = name });
-                    forget.Parameters.Add(new() { Value = position });
-                    forget.Parameters.Add(new() { Value = build });
-                    await forget.ExecuteNonQueryAsync(stopping);
-                }
-
-                if (projections.FirstOrDefault(one => one.Name == name) is { } projection) await projection.DropAsync(session, FiguresVersion.At(position, build), stopping);
+                if (projections.FirstOrDefault(one => one.Name == name) is { } projection)
+                    await projection.DropAsync(session, version, stopping);
+                else
+                    await ExecuteAsync(session, $"DROP SCHEMA IF EXISTS {name.Replace('-', '_')}{version.Suffix} CASCADE; DELETE FROM hub.mt_event_progression WHERE name = '{shard}'", stopping);
                 await transaction.CommitAsync(stopping);
             }
             catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
@@ -304,4 +334,5 @@ internal sealed partial class PastVersions(
 /// <param name="Through">Every event up to here is in it.</param>
 /// <param name="Position">Where it is to end.</param>
 /// <param name="Error">Why it cannot be built; null while it is.</param>
-internal sealed record PastProgress(long Through, long Position, string? Error);
+/// <param name="Reason">Why the last try to build it failed; null when none has.</param>
+internal sealed record PastProgress(long Through, long Position, string? Error, string? Reason);

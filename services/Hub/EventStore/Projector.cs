@@ -33,14 +33,15 @@ internal sealed partial class Projector : BackgroundService
     private readonly Rebuilder _rebuilder;
     private readonly StoreSchema _schema;
     private readonly string _session;
+    private readonly IHostApplicationLifetime _lifetime;
     private readonly TimeProvider _clock;
     private readonly ILogger<Projector> _logger;
     private bool _leaves;
 
     public Projector(
-        IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, AuditLog audit, IConfiguration configuration, TimeProvider clock, ILogger<Projector> logger)
+        IEnumerable<ConsolidatedProjection> projections, StoreSchema schema, AuditLog audit, IConfiguration configuration, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<Projector> logger)
     {
-        (_schema, _clock, _logger) = (schema, clock, logger);
+        (_schema, _lifetime, _clock, _logger) = (schema, lifetime, clock, logger);
         _running = [.. projections.Select(projection => new Running(projection))];
         // A session of its own: one that went back to a pool would keep the lock.
         _session = new NpgsqlConnectionStringBuilder(EventStore.WithoutIdleTransactions(configuration.GetConnectionString("Hub"))) { Pooling = false, KeepAlive = 10 }.ConnectionString;
@@ -52,6 +53,7 @@ internal sealed partial class Projector : BackgroundService
         try
         {
             await _schema.Applied.WaitAsync(stoppingToken);
+            await StartedAsync(stoppingToken);
             while (true)
             {
                 try
@@ -59,7 +61,7 @@ internal sealed partial class Projector : BackgroundService
                     await using var session = new NpgsqlConnection(_session);
                     await session.OpenAsync(stoppingToken);
                     while (!await TryLeadAsync(session, stoppingToken)) await Task.Delay(s_idle, _clock, stoppingToken);
-                    _leaves = false;
+                    await TakeOverAsync(session, stoppingToken);
                     LogLeading();
                     await ProjectAsync(session, stoppingToken);
                     await _rebuilder.ForgetAsync();
@@ -77,6 +79,29 @@ internal sealed partial class Projector : BackgroundService
             // Stopping: the session ends, and the lock with it.
             await _rebuilder.ForgetAsync();
         }
+    }
+
+    private async Task StartedAsync(CancellationToken stopping)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_lifetime.ApplicationStarted, stopping);
+        await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        stopping.ThrowIfCancellationRequested();
+    }
+
+    // From a newer build that was taken back: what it made of the tables and counted is not what this one would.
+    private async Task TakeOverAsync(NpgsqlConnection session, CancellationToken stopping)
+    {
+        var isTakenBack = await Builds.HasNewerWrittenAsync(session, stopping);
+        if (_leaves || isTakenBack) await _schema.ApplyAsync(stopping);
+        _leaves = false;
+        if (isTakenBack)
+        {
+            LogTakenBack();
+            await using var database = NpgsqlDataSource.Create(_session);
+            foreach (var running in _running) await Rebuilds.AskAsync(database, running.Projection.Name, new("hub", "A newer build, taken back, wrote the figures"), stopping);
+        }
+
+        await Builds.LeadAsync(session, stopping);
     }
 
     private async Task<bool> TryLeadAsync(NpgsqlConnection session, CancellationToken cancellation)
@@ -180,6 +205,9 @@ internal sealed partial class Projector : BackgroundService
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "This node leaves the projections to a newer build of the hub that is at work.")]
     private partial void LogLeaves();
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A newer build of the hub, which is at work no longer, wrote the figures: they are rebuilt.")]
+    private partial void LogTakenBack();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "This node does not run the projections for now: {Reason}")]
     private partial void LogLost(string reason);

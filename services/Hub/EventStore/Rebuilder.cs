@@ -119,6 +119,8 @@ internal sealed partial class Rebuilder(
         // Beyond an event that the one in service stands still at, once both were compared there.
         var target = rebuild is { ComparedAt: not null, IsPaused: true, Request.Communes: null } ? rebuild.End : rebuild.InService;
         position = await AdvanceAsync(session, projection, rebuild, known, position, target, stopping);
+        // Else the next one would be built beside it. Once both were compared it waits for readers, and goes on waiting.
+        if (rebuild is { State: "waiting", ComparedAt: null }) await Rebuilds.GoOnAsync(session, rebuild, stopping);
         if (position < target) return (true, false);
         if (rebuild.ComparedAt is null)
         {
@@ -149,6 +151,8 @@ internal sealed partial class Rebuilder(
         await using var transaction = await session.BeginTransactionAsync(stopping);
         await ExecuteAsync(session, $"SET LOCAL lock_timeout = '{LockTimeout}'", stopping);
         await projection.MakeAsync(session, FiguresVersion.Next, stopping);
+        if (!rebuild.Request.DryRun && !await AreAlikeAsync(session, projection, stopping))
+            throw new InvalidOperationException("The indexes and constraints of the tables in service cannot all be copied. Drop those that the hub did not make, rebuild, and make them again.");
         await Rebuilds.StartAsync(session, rebuild, Build, stopping);
         await transaction.CommitAsync(stopping);
         LogBegun(projection.Name);
@@ -250,9 +254,9 @@ internal sealed partial class Rebuilder(
         await using var command = new NpgsqlCommand("""
             SELECT string_agg(DISTINCT pg_describe_object(classid, objid, 0), ', ') FROM pg_depend
             WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY($1::regclass[]::oid[])
-                AND classid <> ALL ('{pg_type, pg_attrdef, pg_statistic_ext}'::regclass[]::oid[])
+                AND classid <> ALL ('{pg_type, pg_attrdef}'::regclass[]::oid[])
                 AND NOT (classid = 'pg_class'::regclass AND objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = refobjid UNION ALL SELECT reltoastrelid FROM pg_class WHERE oid = refobjid))
-                AND NOT (classid = 'pg_constraint'::regclass AND objid IN (SELECT oid FROM pg_constraint WHERE conrelid = refobjid))
+                AND NOT (classid = 'pg_constraint'::regclass AND objid IN (SELECT oid FROM pg_constraint WHERE conrelid = refobjid AND contype <> 'f'))
             """, session);
         command.Parameters.Add(new() { Value = projection.Tables.Select(table => table.Name).ToArray() });
         if (await command.ExecuteScalarAsync(stopping) is string found) throw new Dependants(found);
@@ -274,10 +278,7 @@ internal sealed partial class Rebuilder(
     {
         foreach (var table in projection.Tables)
         {
-            await using var command = new NpgsqlCommand("""
-                SELECT (SELECT array_agg((attname, atttypid, attnotnull) ORDER BY attnum) FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped)
-                    = (SELECT array_agg((attname, atttypid, attnotnull) ORDER BY attnum) FROM pg_attribute WHERE attrelid = $2::regclass AND attnum > 0 AND NOT attisdropped)
-                """, session);
+            await using var command = new NpgsqlCommand($"SELECT {Shape("$1")} IS NOT DISTINCT FROM {Shape("$2")}", session);
             command.Parameters.Add(new() { Value = table.Name });
             command.Parameters.Add(new() { Value = FiguresVersion.Next.Of(table.Name) });
             if (!(bool)(await command.ExecuteScalarAsync(stopping))!) return false;
@@ -285,6 +286,15 @@ internal sealed partial class Rebuilder(
 
         return true;
     }
+
+    // The columns, and the indexes and constraints without their names. Foreign keys, which are not copied, are refused where they would be lost.
+    private static string Shape(string table) => $"""
+        ROW((SELECT array_agg((attname, atttypid, attnotnull) ORDER BY attnum) FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped),
+            (SELECT array_agg(made ORDER BY made) FROM (
+                SELECT format('%s %s %s', indisunique, indisprimary, substring(pg_get_indexdef(indexrelid) FROM ' USING .*')) FROM pg_index WHERE indrelid = {table}::regclass
+                UNION ALL
+                SELECT replace(pg_get_constraintdef(oid), ' NOT VALID', '') FROM pg_constraint WHERE conrelid = {table}::regclass AND contype <> 'f') AS those (made)))
+        """;
 
     // Of a rebuild that has ended, or of a build that knows no such thing. What somebody reads, a backup perhaps, is dropped later.
     private async Task DropLeftoversAsync(NpgsqlConnection session, CancellationToken stopping)

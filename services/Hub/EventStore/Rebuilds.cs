@@ -146,6 +146,10 @@ internal static class Rebuilds
     public static Task StartAsync(NpgsqlConnection session, CurrentRebuild rebuild, string build, CancellationToken cancellation) => ChangeAsync(
         session, rebuild, "state = 'running', asked_at = coalesce(asked_at, changed_at), build = $3, started_at = now(), rate = NULL, target = $4, compared_at = NULL, differences = NULL, listed = NULL, tries = NULL", cancellation, build, rebuild.InService);
 
+    /// <summary>It has waited long enough, and is being built again.</summary>
+    public static Task GoOnAsync(NpgsqlConnection session, CurrentRebuild rebuild, CancellationToken cancellation) =>
+        ChangeAsync(session, rebuild, "state = 'running', waits_for = NULL, next_try_at = NULL", cancellation);
+
     /// <summary>How fast it is, and how far it has to go.</summary>
     public static Task ReportAsync(NpgsqlConnection session, CurrentRebuild rebuild, double rate, long target, CancellationToken cancellation) =>
         ChangeAsync(session, rebuild, "rate = $3, target = $4", cancellation, rate, target);

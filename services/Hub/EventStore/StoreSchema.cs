@@ -51,8 +51,7 @@ internal sealed partial class StoreSchema(
                 }
                 else
                 {
-                    await ApplyAsync(store, database, stoppingToken);
-                    foreach (var part in parts) await part.ApplyAsync(services, stoppingToken);
+                    await ApplyAsync(stoppingToken);
                 }
 
                 _applied.SetResult();
@@ -67,7 +66,14 @@ internal sealed partial class StoreSchema(
         }
     }
 
-    /// <summary>Makes or changes the tables where they are not as this version needs them.</summary>
+    /// <summary>Makes or changes all tables where they are not as this version needs them: at the start, and when a newer build is at work no longer.</summary>
+    public async Task ApplyAsync(CancellationToken cancellation)
+    {
+        await ApplyAsync(store, database, cancellation);
+        foreach (var part in parts) await part.ApplyAsync(services, cancellation);
+    }
+
+    /// <summary>The same, of the store alone.</summary>
     public static async Task ApplyAsync(IDocumentStore store, NpgsqlDataSource database, CancellationToken cancellation)
     {
         var version = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(TimeLess().Replace(store.Storage.ToDatabaseScript(), ""))));

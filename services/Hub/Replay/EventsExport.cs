@@ -59,6 +59,7 @@ internal static partial class EventsExport
         if (Query.Check(null, null, commune, territory, out var problem) is false) return problem!;
         string? pattern = null;
         if (type is not null && !TypePattern.TryParse(type, out pattern)) return Query.Problem("type", TypePattern.Form);
+        if (type is not null && !TypePattern.Types(type).Any()) return Query.Problem("type", TypePattern.Unknown(type));
 
         await using var end = database.CreateCommand($"SELECT {Positions.End}");
         var through = (long)(await end.ExecuteScalarAsync(context.RequestAborted))!;

@@ -258,6 +258,8 @@ public sealed class RebuildTests : IAsyncLifetime
     [Theory]
     [InlineData("CREATE VIEW of_our_own AS SELECT * FROM civil_records.indicator", "view of_our_own")]
     [InlineData("CREATE TRIGGER of_our_own BEFORE UPDATE ON civil_records.act FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "trigger of_our_own on table civil_records.act")]
+    [InlineData("CREATE STATISTICS of_our_own ON commune, period FROM civil_records.act", "statistics object of_our_own")]
+    [InlineData("CREATE TABLE ours (code text PRIMARY KEY); ALTER TABLE civil_records.act ADD CONSTRAINT of_our_own FOREIGN KEY (commune) REFERENCES ours NOT VALID", "constraint of_our_own on table civil_records.act")]
     [InlineData("CREATE POLICY of_our_own ON civil_records.act", "policy of_our_own on table civil_records.act")]
     public async Task Given_something_that_hangs_on_a_table_When_a_rebuild_begins_or_is_to_take_its_place_Then_it_fails_and_names_it_and_nothing_is_changed(string made, string named)
     {
@@ -312,6 +314,52 @@ public sealed class RebuildTests : IAsyncLifetime
         Assert.Equal("waiting", await OneAsync($"{State} WHERE projection = '{Civil}'"));
         await reading.CommitAsync();
         await Eventually.Equal("completed", () => OneAsync($"{State} WHERE projection = '{Civil}'"));
+    }
+
+    [Fact]
+    public async Task Given_a_rebuild_that_waited_for_the_database_When_it_goes_on_Then_it_runs_and_no_other_is_built_beside_it()
+    {
+        await BirthsAsync(20);
+        await _hub.ProjectAsync();
+        await AskAsync(Civil);
+        await TurnsAsync(Rebuilder(2), 2);
+        await _hub.RowsAsync("CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END $$");
+        await _hub.RowsAsync("CREATE TRIGGER not_now BEFORE INSERT ON civil_records_next.act FOR EACH ROW EXECUTE FUNCTION not_now()");
+        await TurnsAsync(Rebuilder(2), 1);
+        Assert.Equal("waiting the database", await OneAsync("SELECT state, waits_for FROM replay.rebuild"));
+
+        await _hub.RowsAsync("DROP FUNCTION not_now CASCADE");
+        await _hub.RowsAsync("UPDATE replay.rebuild SET next_try_at = now()");
+        await TurnsAsync(Rebuilder(2), 1);
+
+        Assert.Equal("running - - 1", await OneAsync("SELECT state, waits_for, next_try_at, tries FROM replay.rebuild"));
+        await AskAsync("schools");
+        await TurnsAsync(Rebuilder(2), 1);
+        Assert.Equal("requested", await OneAsync($"{State} WHERE projection = 'schools'"));
+        await EndAsync(Rebuilder(20));
+        Assert.Equal(["completed", "completed"], await _hub.RowsAsync(State));
+    }
+
+    [Theory]
+    [InlineData("CREATE INDEX our_own ON civil_records.act (period) WHERE period > '2000'", "SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%2000%'")]
+    [InlineData("ALTER TABLE civil_records.act ADD CONSTRAINT our_own CHECK (period > '') NOT VALID", "SELECT conname FROM pg_constraint WHERE conname = 'our_own' AND conrelid = 'civil_records.act'::regclass")]
+    public async Task Given_what_is_made_on_a_table_in_service_while_it_is_rebuilt_When_the_new_one_takes_its_place_Then_it_is_there_still(string made, string kept)
+    {
+        await BirthsAsync(6);
+        await _hub.ProjectAsync();
+        // As after an upgrade: the columns of the new table have other numbers.
+        await _hub.RowsAsync("ALTER TABLE civil_records.act ADD COLUMN gone text");
+        await _hub.RowsAsync("ALTER TABLE civil_records.act DROP COLUMN gone");
+        await AskAsync(Civil);
+        await TurnsAsync(Rebuilder(5), 2);
+
+        await _hub.RowsAsync(made);
+        var before = await _hub.RowsAsync(kept);
+        await EndAsync(Rebuilder(5));
+
+        Assert.Equal("completed", await OneAsync(State));
+        Assert.Single(before);
+        Assert.Equal(before, await _hub.RowsAsync(kept));
     }
 
     [Fact]
