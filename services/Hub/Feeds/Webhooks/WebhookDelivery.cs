@@ -183,7 +183,7 @@ internal sealed partial class WebhookDelivery(
                 extensions.WriteNumber("attempt", one.Attempt);
                 if (one.Replay.Length > 0) extensions.WriteString("replay", one.Replay);
             })));
-            var answer = await to.SendAsync(one.Attempt == 1, async cancellation => isStale() ? null : await endpoints.PostAsync(target.Webhook, target.Secrets, id, body, cancellation), stopping);
+            var answer = await to.SendAsync((one.Replay, one.Position), async cancellation => isStale() ? null : await endpoints.PostAsync(target.Webhook, target.Secrets, id, body, cancellation), stopping);
             switch (answer)
             {
                 case null:
@@ -262,7 +262,8 @@ internal sealed partial class WebhookDelivery(
     /// <summary>An endpoint to which this node brings, with what it knows of how that goes.</summary>
     private sealed class Bringing
     {
-        // So many new events in a row that it did not take: then it is only tried now and then.
+        // So many deliveries in a row that it did not take: then it is only tried now and then. One that fails again and again counts once, since it
+        // tells nothing of the endpoint.
         private const int Enough = 5;
 
         private readonly Lock _lock = new();
@@ -270,7 +271,7 @@ internal sealed partial class WebhookDelivery(
         private readonly WebhookOptions _options;
         private long _notBefore = Stopwatch.GetTimestamp();
         private volatile bool _isProbing;
-        private int _inARow;
+        private readonly HashSet<(string Replay, long Position)> _inARow = [];
         private int _probes;
         private volatile bool _wasAway;
         private volatile Target _target;
@@ -339,7 +340,7 @@ internal sealed partial class WebhookDelivery(
         }
 
         /// <summary>Sends; null when nothing was sent, which tells nothing of the endpoint.</summary>
-        public async Task<Answer?> SendAsync(bool isFresh, Func<CancellationToken, ValueTask<Answer?>> send, CancellationToken stopping)
+        public async Task<Answer?> SendAsync((string Replay, long Position) sent, Func<CancellationToken, ValueTask<Answer?>> send, CancellationToken stopping)
         {
             if (_target.Webhook.Rate is { } rate) Wait(TimeSpan.FromMinutes(1) / rate);
             var isProbe = _isProbing;
@@ -353,23 +354,23 @@ internal sealed partial class WebhookDelivery(
                 answer = new(Verdict.Away, $"no answer within {_options.Timeout.TotalSeconds:0.#} s");
             }
 
-            if (answer is not null) Note(answer.Verdict == Verdict.Away, isFresh, isProbe);
+            if (answer is not null) Note(answer.Verdict == Verdict.Away, sent, isProbe);
             return answer;
         }
 
-        private void Note(bool isAway, bool isFresh, bool isProbe)
+        private void Note(bool isAway, (string Replay, long Position) sent, bool isProbe)
         {
             lock (_lock)
             {
                 if (!isAway)
                 {
-                    (_inARow, _probes, _isProbing) = (0, 0, false);
+                    _inARow.Clear();
+                    (_probes, _isProbing) = (0, false);
                     return;
                 }
 
-                // An event that fails again and again tells nothing of the endpoint; while there is no other, all there is does.
                 // Those that were on their way when it began to be probed are no probes.
-                if (_isProbing ? !isProbe : !isFresh || ++_inARow < Enough) return;
+                if (_isProbing ? !isProbe : !_inARow.Add(sent) || _inARow.Count < Enough) return;
                 _isProbing = _wasAway = true;
                 var wait = TimeSpan.FromSeconds(Math.Pow(2, Math.Min(_probes++, 20)));
                 Wait(wait < _options.LongestWait ? wait : _options.LongestWait);

@@ -566,6 +566,25 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     }
 
     [Fact]
+    public async Task Given_an_endpoint_that_is_dead_When_it_is_resumed_with_nothing_but_what_has_failed_before_Then_it_is_soon_only_probed()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(500);
+        await MakeAsync(endpoint);
+        await ArriveAsync([.. Enumerable.Range(0, 40).Select(index => $"r{index}")]);
+        await Eventually.Is(() => hub.Store.RowsAsync($"SELECT count(*) FROM feeds.delivery WHERE subscription = '{_name}'"), rows => rows is ["40"]);
+        await hub.Store.RowsAsync($"UPDATE feeds.delivery SET attempts = 3, failed_at = now() WHERE subscription = '{_name}' AND holder IS NULL");
+
+        Assert.Equal(HttpStatusCode.OK, (await PostAsync($"/{_name}/resumption", new { reason = "réparé" })).Status);
+        var before = endpoint.Requests.Count;
+
+        // Five that fail, with seven that are under way meanwhile, and one of before; then one a second.
+        await Eventually.Is(() => endpoint.Requests.Count, count => count >= before + 16);
+        var after = endpoint.Requests.Skip(before).Take(16).ToList();
+        Assert.True(after[15].At - after[14].At >= TimeSpan.FromSeconds(0.9));
+    }
+
+    [Fact]
     public async Task Given_an_endpoint_that_allows_another_rate_When_the_webhook_is_resumed_Then_that_holds()
     {
         await using var endpoint = await TestEndpoint.StartAsync();
