@@ -125,23 +125,22 @@ internal sealed partial class WebhookDelivery(
                 continue;
             }
 
-            if (!await TakeOnAsync(to, access!, most, flying, stopping)) return;
+            await TakeOnAsync(to, access!, most, flying, stopping);
         }
     }
 
-    // False when there is nothing more to be brought.
-    private async Task<bool> TakeOnAsync(Bringing to, FeedAccess access, int most, HashSet<Task> flying, CancellationToken stopping)
+    // When there is nothing to be brought, for whatever reason, it waits: whether the subscription is to be brought at all is looked up anyway.
+    private async Task TakeOnAsync(Bringing to, FeedAccess access, int most, HashSet<Task> flying, CancellationToken stopping)
     {
         // One and the same for what is read and where that goes, whatever is changed meanwhile.
         var target = to.Target;
         try
         {
             var found = await finding.NextAsync(target.Subscription, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
-            if (found.Ended is not null) return false;
             if (found.Claimed.Count == 0)
             {
                 await AnyAsync(flying, Task.WhenAny(found.More, Task.Delay(s_look, stopping)));
-                return true;
+                return;
             }
 
             var left = new List<Claimed>(found.Claimed);
@@ -149,7 +148,7 @@ internal sealed partial class WebhookDelivery(
             {
                 var read = await finding.ReadAsync(found.Claimed, access, target.Webhook.MayHavePersonal, stopping);
                 var gone = found.Claimed.Where(one => !read.Events.ContainsKey(one.Position)).ToList();
-                if (read.Page.IsStale(access)) return true;
+                if (read.Page.IsStale(access)) return;
                 await deliveries.DropAsync(target.Name, to.Reader, gone, stopping);
                 left.RemoveAll(gone.Contains);
                 foreach (var one in found.Claimed.Except(gone))
@@ -168,8 +167,6 @@ internal sealed partial class WebhookDelivery(
             // Nothing is allowed now, or it cannot be looked up: its place stays.
             await AnyAsync(flying, Task.Delay(s_look, stopping));
         }
-
-        return true;
     }
 
     private async Task BringAsync(Bringing to, Target target, Claimed one, FeedEvent read, Func<bool> isStale, CancellationToken stopping)
@@ -199,9 +196,8 @@ internal sealed partial class WebhookDelivery(
                     }
 
                     break;
-                case { Verdict: Verdict.Gone } when await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping):
-                    break;
                 default:
+                    if (answer.Verdict == Verdict.Gone) await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping);
                     // At once, before another one goes there.
                     var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
                     if (answer.Verdict == Verdict.Away) await target.Webhook.AwayAsync(database, answer.Why, wait, stopping);
@@ -216,18 +212,17 @@ internal sealed partial class WebhookDelivery(
         }
     }
 
-    // False when the endpoint was asked anew since, or the subscription is suspended already.
-    private async Task<bool> SuspendAsync(Target target, string reason, CancellationToken cancellation)
+    // Unless the endpoint was asked anew since, or the subscription is suspended already.
+    private async Task SuspendAsync(Target target, string reason, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await Deliveries.HoldAsync(connection, target.Name, cancellation);
-        if (!await target.Webhook.SuspendAsync(connection, target.Subscription.CreatedAt, reason, cancellation)) return false;
+        if (!await target.Webhook.SuspendAsync(connection, target.Subscription.CreatedAt, reason, cancellation)) return;
         await audit.AppendAsync(connection, new(Subscription.Hub, "subscriptions.suspended", target.Name, reason), cancellation);
         await transaction.CommitAsync(cancellation);
         deliveries.Wake(target.Name);
         LogSuspended(target.Name, reason);
-        return true;
     }
 
     private void Say(bool alert, Webhook webhook)

@@ -676,6 +676,26 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     }
 
     [Fact]
+    public async Task Given_a_webhook_of_which_too_much_is_parked_Then_it_waits_with_one_reader_and_goes_on_when_there_is_room()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        await MakeAsync(endpoint);
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, parked_at, reason)
+            SELECT '{_name}', '', -n, 'parked', 1, 1, now(), now(), 'HTTP 422' FROM generate_series(1, 10000) AS n
+            """);
+        await ArriveAsync("a");
+        Assert.Equal("full", (await ShowAsync()).GetProperty("state").GetString());
+
+        var begun = (await Eventually.Is(() => hub.Store.RowsAsync($"SELECT id, clock_timestamp()::text FROM feeds.reader WHERE subscription = '{_name}'"), rows => rows.Count == 1))[0].Split(' ', 2);
+        await Eventually.Is(() => hub.Store.RowsAsync($"SELECT count(*) FROM feeds.reader WHERE id = '{begun[0]}' AND seen_at > '{begun[1]}'::timestamptz + interval '4 s'"), rows => rows is ["1"]);
+        Assert.Empty(endpoint.Requests);
+
+        await hub.Store.RowsAsync($"DELETE FROM feeds.delivery WHERE subscription = '{_name}' AND parked_at IS NOT NULL");
+        await Eventually.Is(() => endpoint.Taken.Count, count => count == 1);
+    }
+
+    [Fact]
     public async Task Given_what_does_not_go_with_a_webhook_Then_it_is_refused()
     {
         await using var endpoint = await TestEndpoint.StartAsync();
