@@ -38,9 +38,9 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
             // Before anything is looked up, so that nothing is missed.
             var (moved, changed) = (positions.Moved, deliveries.Changed(name));
             await positions.Known.WaitAsync(cancellation);
-            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.");
-            if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}");
-            if (looked.IsFull) return Ends(StatusCode.FailedPrecondition, options.WhyFull);
+            if (await deliveries.LookAsync(name, reader, cancellation) is not { } looked || looked.CreatedAt != subscription.CreatedAt) return Ends(StatusCode.NotFound, "The subscription was deleted.", changed);
+            if (looked.IsSuspended) return Ends(StatusCode.FailedPrecondition, $"The subscription is suspended: {looked.Reason}", changed);
+            if (looked.IsFull) return Ends(StatusCode.FailedPrecondition, options.WhyFull, changed);
             var (isMore, soonest) = looked.HasReplays ? await replays.AdvanceAsync(subscription, access, cancellation) : (false, null);
             if (isMore) looked = await deliveries.LookAsync(name, reader, cancellation) ?? looked;
             var room = Math.Min(most - looked.Held, batch);
@@ -60,7 +60,7 @@ internal sealed class Finding(Deliveries deliveries, Replays replays, FeedPages 
             return new([], Task.WhenAny(moved, changed, Task.Delay(next > s_shortest ? next : s_shortest, cancellation)), null);
         }
 
-        static Found Ends(StatusCode status, string why) => new([], Task.CompletedTask, new(new Status(status, why)));
+        static Found Ends(StatusCode status, string why, Task changed) => new([], changed, new(new Status(status, why)));
     }
 
     /// <summary>Reads events as they may be given at this moment.</summary>

@@ -20,9 +20,10 @@ namespace Intercommunalite.Hub.Feeds.Webhooks;
 /// </summary>
 internal sealed partial class WebhookDelivery(
     NpgsqlDataSource database, StoreSchema schema, Deliveries deliveries, Readers readers, Finding finding, Endpoints endpoints, AgreementsInForce agreements, CurrentRights rights, IKeyWrapping master,
-    AuditLog audit, WebhookOptions options, TimeProvider time, ILogger<WebhookDelivery> logger) : BackgroundService
+    AuditLog audit, WebhookOptions options, ILogger<WebhookDelivery> logger) : BackgroundService
 {
     private const int MostAtATime = 8;
+    private const int MostAcknowledgements = 5;
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_mostRetryAfter = TimeSpan.FromHours(1);
 
@@ -39,9 +40,16 @@ internal sealed partial class WebhookDelivery(
             {
                 try
                 {
+                    foreach (var (name, isAlert, since, why) in await Webhook.AlertsAsync(database, options, stoppingToken))
+                    {
+                        if (isAlert) LogFailing(name, since!.Value, why ?? "");
+                        else LogFailingNoMore(name);
+                    }
+
+                    foreach (var ended in _loops.Where(loop => loop.Value.IsCompleted).ToList()) _loops.Remove(ended.Key);
                     foreach (var name in await Webhook.ActiveAsync(database, stoppingToken))
                     {
-                        if (!_loops.TryGetValue(name, out var loop) || loop.IsCompleted) _loops[name] = LoopAsync(name, stoppingToken);
+                        if (!_loops.ContainsKey(name)) _loops[name] = LoopAsync(name, stoppingToken);
                     }
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
@@ -107,8 +115,7 @@ internal sealed partial class WebhookDelivery(
                 else to = new(reader, target, options);
                 to.Wait(webhook.Pause);
                 access ??= new(Reader.OfClient(subscription.Client, subscription.Agreement is null, rights), subscription.Agreement ?? "", subscription.Filter, agreements);
-                if (webhook.FailingSince is not null) await webhook.ForgetIfIdleAsync(database, stopping);
-                if (to.SaysAlert(options, time.GetUtcNow()) is { } alert) Say(alert, webhook);
+                if (webhook.FailingSince is not null) await (await MayAsync(access, stopping) ? webhook.ForgetIfIdleAsync(database, stopping) : webhook.NotFailingAsync(database, stopping));
                 looked = Stopwatch.GetTimestamp();
             }
 
@@ -125,23 +132,36 @@ internal sealed partial class WebhookDelivery(
                 continue;
             }
 
-            if (!await TakeOnAsync(to, access!, most, flying, stopping)) return;
+            await TakeOnAsync(to, access!, most, flying, stopping);
         }
     }
 
-    // False when there is nothing more to be brought.
-    private async Task<bool> TakeOnAsync(Bringing to, FeedAccess access, int most, HashSet<Task> flying, CancellationToken stopping)
+    // Whether anything may be brought now; true also when that cannot be looked up.
+    private static async ValueTask<bool> MayAsync(FeedAccess access, CancellationToken stopping)
+    {
+        try
+        {
+            await access.NowAsync(stopping);
+            return true;
+        }
+        catch (RpcException e)
+        {
+            return e.StatusCode == StatusCode.Unavailable;
+        }
+    }
+
+    // When there is nothing to be brought, for whatever reason, it waits: whether the subscription is to be brought at all is looked up anyway.
+    private async Task TakeOnAsync(Bringing to, FeedAccess access, int most, HashSet<Task> flying, CancellationToken stopping)
     {
         // One and the same for what is read and where that goes, whatever is changed meanwhile.
         var target = to.Target;
         try
         {
             var found = await finding.NextAsync(target.Subscription, to.Reader, most, most - flying.Count, access, freshFirst: to.IsProbing, stopping);
-            if (found.Ended is not null) return false;
             if (found.Claimed.Count == 0)
             {
                 await AnyAsync(flying, Task.WhenAny(found.More, Task.Delay(s_look, stopping)));
-                return true;
+                return;
             }
 
             var left = new List<Claimed>(found.Claimed);
@@ -149,7 +169,7 @@ internal sealed partial class WebhookDelivery(
             {
                 var read = await finding.ReadAsync(found.Claimed, access, target.Webhook.MayHavePersonal, stopping);
                 var gone = found.Claimed.Where(one => !read.Events.ContainsKey(one.Position)).ToList();
-                if (read.Page.IsStale(access)) return true;
+                if (read.Page.IsStale(access)) return;
                 await deliveries.DropAsync(target.Name, to.Reader, gone, stopping);
                 left.RemoveAll(gone.Contains);
                 foreach (var one in found.Claimed.Except(gone))
@@ -168,8 +188,6 @@ internal sealed partial class WebhookDelivery(
             // Nothing is allowed now, or it cannot be looked up: its place stays.
             await AnyAsync(flying, Task.Delay(s_look, stopping));
         }
-
-        return true;
     }
 
     private async Task BringAsync(Bringing to, Target target, Claimed one, FeedEvent read, Func<bool> isStale, CancellationToken stopping)
@@ -183,27 +201,36 @@ internal sealed partial class WebhookDelivery(
                 extensions.WriteNumber("attempt", one.Attempt);
                 if (one.Replay.Length > 0) extensions.WriteString("replay", one.Replay);
             })));
-            var answer = await to.SendAsync(one.Attempt == 1, async cancellation => isStale() ? null : await endpoints.PostAsync(target.Webhook, target.Secrets, id, body, cancellation), stopping);
+            var answer = await to.SendAsync((one.Replay, one.Position), async cancellation => isStale() ? null : await endpoints.PostAsync(target.Webhook, target.Secrets, id, body, cancellation), stopping);
             switch (answer)
             {
                 case null:
                     await deliveries.GiveBackAsync(target.Name, to.Reader, [one], stopping);
                     break;
                 case { Verdict: Verdict.Taken }:
-                    await deliveries.AcknowledgeAsync(target.Name, [(to.Reader, one)], stopping);
+                    await AcknowledgeAsync(target.Name, to.Reader, one, stopping);
                     await target.Webhook.SucceededAsync(database, stopping);
                     if (to.WasAway)
                     {
-                        await deliveries.BackAsync(target.Name, stopping);
+                        // Before that is done: it may be away again by then.
                         to.WasAway = false;
+                        try
+                        {
+                            await deliveries.BackAsync(target.Name, stopping);
+                        }
+                        catch
+                        {
+                            to.WasAway = true;
+                            throw;
+                        }
                     }
 
                     break;
-                case { Verdict: Verdict.Gone } when await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping):
-                    break;
                 default:
+                    if (answer.Verdict == Verdict.Gone) await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping);
                     // At once, before another one goes there.
                     var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
+                    if (answer.Verdict == Verdict.Refused) await target.Webhook.NotFailingAsync(database, stopping);
                     if (answer.Verdict == Verdict.Away) await target.Webhook.AwayAsync(database, answer.Why, wait, stopping);
                     await deliveries.FailAsync(target.Webhook, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
                     break;
@@ -211,29 +238,39 @@ internal sealed partial class WebhookDelivery(
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
-            // It is held still: it comes again when the time to acknowledge is over, or this loop ends.
+            // It is held still: it comes again when the time to acknowledge is over, which is no failure, or this loop ends.
             LogBroken(target.Name, e.GetType().Name);
         }
     }
 
-    // False when the endpoint was asked anew since, or the subscription is suspended already.
-    private async Task<bool> SuspendAsync(Target target, string reason, CancellationToken cancellation)
+    // It took it: what the database cannot note at once is not to be sent again for that.
+    private async Task AcknowledgeAsync(string name, Guid reader, Claimed one, CancellationToken stopping)
+    {
+        for (var tried = 1; ; tried++)
+        {
+            try
+            {
+                await deliveries.AcknowledgeAsync(name, [(reader, one)], stopping);
+                return;
+            }
+            catch (Exception e) when (tried < MostAcknowledgements && (e is NpgsqlException or TimeoutException))
+            {
+                await Task.Delay(s_look, stopping);
+            }
+        }
+    }
+
+    // Unless the endpoint was asked anew since, or the subscription is suspended already.
+    private async Task SuspendAsync(Target target, string reason, CancellationToken cancellation)
     {
         await using var connection = await database.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await Deliveries.HoldAsync(connection, target.Name, cancellation);
-        if (!await target.Webhook.SuspendAsync(connection, target.Subscription.CreatedAt, reason, cancellation)) return false;
+        if (!await target.Webhook.SuspendAsync(connection, target.Subscription.CreatedAt, reason, cancellation)) return;
         await audit.AppendAsync(connection, new(Subscription.Hub, "subscriptions.suspended", target.Name, reason), cancellation);
         await transaction.CommitAsync(cancellation);
         deliveries.Wake(target.Name);
         LogSuspended(target.Name, reason);
-        return true;
-    }
-
-    private void Say(bool alert, Webhook webhook)
-    {
-        if (alert) LogFailing(webhook.Subscription, webhook.FailingSince!.Value, webhook.LastFailure ?? "");
-        else LogFailingNoMore(webhook.Subscription);
     }
 
     private static Task<Task> AnyAsync(HashSet<Task> flying, Task other) => Task.WhenAny([.. flying, other]);
@@ -241,7 +278,7 @@ internal sealed partial class WebhookDelivery(
     [LoggerMessage(Level = LogLevel.Warning, Message = "The webhook {Subscription} has taken nothing since {Since:u}: {Why}. What it has waits.")]
     private partial void LogFailing(string subscription, DateTimeOffset since, string why);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "The webhook {Subscription} takes events again.")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "The alert of the webhook {Subscription} has ended: it answers again, is suspended, or there is nothing to be brought.")]
     private partial void LogFailingNoMore(string subscription);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The webhook {Subscription} is suspended: {Reason}.")]
@@ -262,7 +299,8 @@ internal sealed partial class WebhookDelivery(
     /// <summary>An endpoint to which this node brings, with what it knows of how that goes.</summary>
     private sealed class Bringing
     {
-        // So many new events in a row that it did not take: then it is only tried now and then.
+        // So many deliveries in a row that it did not take: then it is only tried now and then. One that fails again and again counts once, since it
+        // tells nothing of the endpoint.
         private const int Enough = 5;
 
         private readonly Lock _lock = new();
@@ -270,11 +308,10 @@ internal sealed partial class WebhookDelivery(
         private readonly WebhookOptions _options;
         private long _notBefore = Stopwatch.GetTimestamp();
         private volatile bool _isProbing;
-        private int _inARow;
+        private readonly HashSet<(string Replay, long Position)> _inARow = [];
         private int _probes;
         private volatile bool _wasAway;
         private volatile Target _target;
-        private bool _alert;
 
         public Bringing(Guid reader, Target target, WebhookOptions options)
         {
@@ -316,14 +353,6 @@ internal sealed partial class WebhookDelivery(
         /// <summary>How long it is to be left alone; null for not at all.</summary>
         public TimeSpan? Pause => Volatile.Read(ref _notBefore) is var until && until > Stopwatch.GetTimestamp() ? Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until) : null;
 
-        /// <summary>Whether an alert has begun (true) or ended (false); null when neither.</summary>
-        public bool? SaysAlert(WebhookOptions options, DateTimeOffset now)
-        {
-            var alert = _target.Webhook.IsAlert(options, now);
-            if (alert == _alert) return null;
-            return _alert = alert;
-        }
-
         /// <summary>Leaves it alone for a while, or not at all.</summary>
         /// <returns>For how long.</returns>
         public TimeSpan Wait(TimeSpan? asked)
@@ -339,7 +368,7 @@ internal sealed partial class WebhookDelivery(
         }
 
         /// <summary>Sends; null when nothing was sent, which tells nothing of the endpoint.</summary>
-        public async Task<Answer?> SendAsync(bool isFresh, Func<CancellationToken, ValueTask<Answer?>> send, CancellationToken stopping)
+        public async Task<Answer?> SendAsync((string Replay, long Position) sent, Func<CancellationToken, ValueTask<Answer?>> send, CancellationToken stopping)
         {
             if (_target.Webhook.Rate is { } rate) Wait(TimeSpan.FromMinutes(1) / rate);
             var isProbe = _isProbing;
@@ -353,23 +382,23 @@ internal sealed partial class WebhookDelivery(
                 answer = new(Verdict.Away, $"no answer within {_options.Timeout.TotalSeconds:0.#} s");
             }
 
-            if (answer is not null) Note(answer.Verdict == Verdict.Away, isFresh, isProbe);
+            if (answer is not null) Note(answer.Verdict == Verdict.Away, sent, isProbe);
             return answer;
         }
 
-        private void Note(bool isAway, bool isFresh, bool isProbe)
+        private void Note(bool isAway, (string Replay, long Position) sent, bool isProbe)
         {
             lock (_lock)
             {
                 if (!isAway)
                 {
-                    (_inARow, _probes, _isProbing) = (0, 0, false);
+                    _inARow.Clear();
+                    (_probes, _isProbing) = (0, false);
                     return;
                 }
 
-                // An event that fails again and again tells nothing of the endpoint; while there is no other, all there is does.
                 // Those that were on their way when it began to be probed are no probes.
-                if (_isProbing ? !isProbe : !isFresh || ++_inARow < Enough) return;
+                if (_isProbing ? !isProbe : !_inARow.Add(sent) || _inARow.Count < Enough) return;
                 _isProbing = _wasAway = true;
                 var wait = TimeSpan.FromSeconds(Math.Pow(2, Math.Min(_probes++, 20)));
                 Wait(wait < _options.LongestWait ? wait : _options.LongestWait);
