@@ -732,7 +732,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     {
         await hub.Store.RowsAsync($"""
             INSERT INTO feeds.subscription (name, client, kind, filter, fetched, max_attempts, ack_timeout, state, created_at, created_by)
-            VALUES ('{_name}', 'administrator', 'webhook', '{"{}"}', 0, 1, 60, 'active', now(), 'administrator');
+            VALUES ('{_name}', 'administrator', 'webhook', '{JsonSerializer.Serialize(FeedFilter.All, ContractJson.Options)}', 0, 1, 60, 'active', now(), 'administrator');
             INSERT INTO feeds.reader (id, subscription, seen_at) VALUES ('{Guid.NewGuid()}', '{_name}', now());
             INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, holder, held_until)
             SELECT '{_name}', '', 1, 'a', 1, 0, now() - interval '1 min', id, now() - interval '1 s' FROM feeds.reader WHERE subscription = '{_name}'
