@@ -71,7 +71,7 @@ internal sealed record Stretch(long After, long Through, IReadOnlyList<(long Pos
 /// record is parked too: so all of it can be replayed in order.</para>
 /// <para>Leases. A row is held by a reader: a random id, whose node says every two seconds that it is alive (<see cref="Readers"/>). A reader that
 /// has not been heard of for ten seconds is gone, with its node: what it held is free again, and that is no failure. One that is alive
-/// and has not acknowledged in time has failed. Whether it is the one or the other cannot be told before it is heard of after that time.</para>
+/// and has not acknowledged in time has failed; for that of a webhook, which is the hub itself, that does not count towards parking. Whether it is the one or the other cannot be told before it is heard of after that time.</para>
 /// </remarks>
 internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions options, WebhookOptions webhooks)
 {
@@ -153,7 +153,7 @@ internal sealed class Deliveries(NpgsqlDataSource database, SubscriptionOptions 
         Add(batch, Failing($"""
             f.subscription = $1 AND f.parked_at IS NULL AND f.holder IS NOT NULL AND f.held_until < clock_timestamp()
             AND EXISTS (SELECT FROM feeds.reader WHERE id = f.holder AND seen_at >= f.held_until)
-            """, $"'not acknowledged within ' || {_lease} || ' s'"), name);
+            """, $"'not acknowledged within ' || {_lease} || ' s'", $"CASE s.kind WHEN '{Subscription.Webhook}' THEN 0 ELSE 1 END"), name);
         if (stretch is not null)
         {
             Add(

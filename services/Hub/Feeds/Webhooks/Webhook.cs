@@ -58,6 +58,22 @@ internal sealed record Webhook(
         return names;
     }
 
+    /// <summary>Notes of each whether there is an alert, as <see cref="IsAlert"/> has it and it is not suspended.</summary>
+    /// <returns>Those of which that has changed, to one node alone: whether there is an alert now, and of one that began since when and why.</returns>
+    public static async Task<IReadOnlyList<(string Subscription, bool IsAlert, DateTimeOffset? Since, string? Why)>> AlertsAsync(NpgsqlDataSource database, WebhookOptions options, CancellationToken cancellation)
+    {
+        await using var command = database.CreateCommand("""
+            UPDATE feeds.webhook w SET alerted = NOT alerted FROM feeds.subscription s
+            WHERE s.name = w.subscription AND alerted <> (s.state = 'active' AND failing_since IS NOT NULL AND failing_since <= clock_timestamp() - $1)
+            RETURNING w.subscription, alerted, failing_since, last_failure
+            """);
+        command.Parameters.Add(new() { Value = options.AlertAfter });
+        await using var row = await command.ExecuteReaderAsync(cancellation);
+        var changed = new List<(string, bool, DateTimeOffset?, string?)>();
+        while (await row.ReadAsync(cancellation)) changed.Add((row.GetString(0), row.GetBoolean(1), row.IsDBNull(2) ? null : row.GetFieldValue<DateTimeOffset>(2), row.IsDBNull(3) ? null : row.GetString(3)));
+        return changed;
+    }
+
     /// <summary>Makes a node's reader the one that delivers, unless another one that is alive does; and keeps it so.</summary>
     public static async Task<bool> TakeAsync(NpgsqlDataSource database, string subscription, Guid reader, CancellationToken cancellation)
     {
@@ -86,6 +102,9 @@ internal sealed record Webhook(
     /// <summary>The endpoint took an event; nothing is noted when it was asked anew since.</summary>
     public Task SucceededAsync(NpgsqlDataSource database, CancellationToken cancellation) =>
         RunAsync(database, "succeeded_at = clock_timestamp(), failing_since = NULL", cancellation);
+
+    /// <summary>The endpoint answered, or nothing may be brought to it: it is not known that it takes nothing. Nothing is noted when it was asked anew since.</summary>
+    public Task NotFailingAsync(NpgsqlDataSource database, CancellationToken cancellation) => RunAsync(database, "failing_since = NULL", cancellation);
 
     /// <summary>The endpoint takes nothing now, and is to be left alone for a while, by any node; nothing is noted when it was asked anew since.</summary>
     public Task AwayAsync(NpgsqlDataSource database, string why, TimeSpan pause, CancellationToken cancellation) => RunAsync(
@@ -153,6 +172,7 @@ internal sealed record Webhook(
         table.AddColumn("last_failure", "text");
         table.AddColumn("asked_at", "timestamptz").NotNull().DefaultValueByExpression("now()");
         table.AddColumn("not_before", "timestamptz");
+        table.AddColumn("alerted", "boolean").NotNull().DefaultValueByExpression("false");
         return table;
     }
 

@@ -20,9 +20,10 @@ namespace Intercommunalite.Hub.Feeds.Webhooks;
 /// </summary>
 internal sealed partial class WebhookDelivery(
     NpgsqlDataSource database, StoreSchema schema, Deliveries deliveries, Readers readers, Finding finding, Endpoints endpoints, AgreementsInForce agreements, CurrentRights rights, IKeyWrapping master,
-    AuditLog audit, WebhookOptions options, TimeProvider time, ILogger<WebhookDelivery> logger) : BackgroundService
+    AuditLog audit, WebhookOptions options, ILogger<WebhookDelivery> logger) : BackgroundService
 {
     private const int MostAtATime = 8;
+    private const int MostAcknowledgements = 5;
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_mostRetryAfter = TimeSpan.FromHours(1);
 
@@ -39,9 +40,16 @@ internal sealed partial class WebhookDelivery(
             {
                 try
                 {
+                    foreach (var (name, isAlert, since, why) in await Webhook.AlertsAsync(database, options, stoppingToken))
+                    {
+                        if (isAlert) LogFailing(name, since!.Value, why ?? "");
+                        else LogFailingNoMore(name);
+                    }
+
+                    foreach (var ended in _loops.Where(loop => loop.Value.IsCompleted).ToList()) _loops.Remove(ended.Key);
                     foreach (var name in await Webhook.ActiveAsync(database, stoppingToken))
                     {
-                        if (!_loops.TryGetValue(name, out var loop) || loop.IsCompleted) _loops[name] = LoopAsync(name, stoppingToken);
+                        if (!_loops.ContainsKey(name)) _loops[name] = LoopAsync(name, stoppingToken);
                     }
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
@@ -107,8 +115,7 @@ internal sealed partial class WebhookDelivery(
                 else to = new(reader, target, options);
                 to.Wait(webhook.Pause);
                 access ??= new(Reader.OfClient(subscription.Client, subscription.Agreement is null, rights), subscription.Agreement ?? "", subscription.Filter, agreements);
-                if (webhook.FailingSince is not null) await webhook.ForgetIfIdleAsync(database, stopping);
-                if (to.SaysAlert(options, time.GetUtcNow()) is { } alert) Say(alert, webhook);
+                if (webhook.FailingSince is not null) await (await MayAsync(access, stopping) ? webhook.ForgetIfIdleAsync(database, stopping) : webhook.NotFailingAsync(database, stopping));
                 looked = Stopwatch.GetTimestamp();
             }
 
@@ -126,6 +133,20 @@ internal sealed partial class WebhookDelivery(
             }
 
             await TakeOnAsync(to, access!, most, flying, stopping);
+        }
+    }
+
+    // Whether anything may be brought now; true also when that cannot be looked up.
+    private static async ValueTask<bool> MayAsync(FeedAccess access, CancellationToken stopping)
+    {
+        try
+        {
+            await access.NowAsync(stopping);
+            return true;
+        }
+        catch (RpcException e)
+        {
+            return e.StatusCode == StatusCode.Unavailable;
         }
     }
 
@@ -187,12 +208,21 @@ internal sealed partial class WebhookDelivery(
                     await deliveries.GiveBackAsync(target.Name, to.Reader, [one], stopping);
                     break;
                 case { Verdict: Verdict.Taken }:
-                    await deliveries.AcknowledgeAsync(target.Name, [(to.Reader, one)], stopping);
+                    await AcknowledgeAsync(target.Name, to.Reader, one, stopping);
                     await target.Webhook.SucceededAsync(database, stopping);
                     if (to.WasAway)
                     {
-                        await deliveries.BackAsync(target.Name, stopping);
+                        // Before that is done: it may be away again by then.
                         to.WasAway = false;
+                        try
+                        {
+                            await deliveries.BackAsync(target.Name, stopping);
+                        }
+                        catch
+                        {
+                            to.WasAway = true;
+                            throw;
+                        }
                     }
 
                     break;
@@ -200,6 +230,7 @@ internal sealed partial class WebhookDelivery(
                     if (answer.Verdict == Verdict.Gone) await SuspendAsync(target, $"the endpoint is gone ({answer.Why})", stopping);
                     // At once, before another one goes there.
                     var wait = to.Wait(answer.RetryAfter > s_mostRetryAfter ? s_mostRetryAfter : answer.RetryAfter);
+                    if (answer.Verdict == Verdict.Refused) await target.Webhook.NotFailingAsync(database, stopping);
                     if (answer.Verdict == Verdict.Away) await target.Webhook.AwayAsync(database, answer.Why, wait, stopping);
                     await deliveries.FailAsync(target.Webhook, to.Reader, one, answer.Why, answer.Verdict == Verdict.Refused, wait, stopping);
                     break;
@@ -207,8 +238,25 @@ internal sealed partial class WebhookDelivery(
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
-            // It is held still: it comes again when the time to acknowledge is over, or this loop ends.
+            // It is held still: it comes again when the time to acknowledge is over, which is no failure, or this loop ends.
             LogBroken(target.Name, e.GetType().Name);
+        }
+    }
+
+    // It took it: what the database cannot note at once is not to be sent again for that.
+    private async Task AcknowledgeAsync(string name, Guid reader, Claimed one, CancellationToken stopping)
+    {
+        for (var tried = 1; ; tried++)
+        {
+            try
+            {
+                await deliveries.AcknowledgeAsync(name, [(reader, one)], stopping);
+                return;
+            }
+            catch (Exception e) when (tried < MostAcknowledgements && (e is NpgsqlException or TimeoutException))
+            {
+                await Task.Delay(s_look, stopping);
+            }
         }
     }
 
@@ -225,18 +273,12 @@ internal sealed partial class WebhookDelivery(
         LogSuspended(target.Name, reason);
     }
 
-    private void Say(bool alert, Webhook webhook)
-    {
-        if (alert) LogFailing(webhook.Subscription, webhook.FailingSince!.Value, webhook.LastFailure ?? "");
-        else LogFailingNoMore(webhook.Subscription);
-    }
-
     private static Task<Task> AnyAsync(HashSet<Task> flying, Task other) => Task.WhenAny([.. flying, other]);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The webhook {Subscription} has taken nothing since {Since:u}: {Why}. What it has waits.")]
     private partial void LogFailing(string subscription, DateTimeOffset since, string why);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "The webhook {Subscription} takes events again.")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "The alert of the webhook {Subscription} has ended: it answers again, is suspended, or there is nothing to be brought.")]
     private partial void LogFailingNoMore(string subscription);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The webhook {Subscription} is suspended: {Reason}.")]
@@ -270,7 +312,6 @@ internal sealed partial class WebhookDelivery(
         private int _probes;
         private volatile bool _wasAway;
         private volatile Target _target;
-        private bool _alert;
 
         public Bringing(Guid reader, Target target, WebhookOptions options)
         {
@@ -311,14 +352,6 @@ internal sealed partial class WebhookDelivery(
 
         /// <summary>How long it is to be left alone; null for not at all.</summary>
         public TimeSpan? Pause => Volatile.Read(ref _notBefore) is var until && until > Stopwatch.GetTimestamp() ? Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until) : null;
-
-        /// <summary>Whether an alert has begun (true) or ended (false); null when neither.</summary>
-        public bool? SaysAlert(WebhookOptions options, DateTimeOffset now)
-        {
-            var alert = _target.Webhook.IsAlert(options, now);
-            if (alert == _alert) return null;
-            return _alert = alert;
-        }
 
         /// <summary>Leaves it alone for a while, or not at all.</summary>
         /// <returns>For how long.</returns>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json;
 using Intercommunalite.Contracts;
@@ -10,6 +11,7 @@ using Intercommunalite.Hub.Tests.Agreements;
 using Intercommunalite.ServiceDefaults.Access;
 using Intercommunalite.Testing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Xunit;
 using static Intercommunalite.Hub.Tests.Agreements.SampleAgreements;
 using static Intercommunalite.Hub.Tests.HubStore;
@@ -546,6 +548,58 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     }
 
     [Fact]
+    public async Task Given_an_endpoint_that_is_failing_When_its_agreement_ends_Then_it_is_failing_no_longer()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync(hub.Authority);
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(500);
+        await MakeAsync(endpoint, await AllowAsync(new SharedEvents(Births, ["date"])));
+        await BirthAsync("1");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        await hub.One.ChangeAsync($"agreement-{_name}", Decide.Suspend);
+
+        await Eventually.Is(() => ShowAsync(), shown => !shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+        Assert.Equal(["1"], await hub.Store.RowsAsync($"SELECT count(*) FROM feeds.delivery WHERE subscription = '{_name}'"));
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_is_failing_When_it_refuses_an_event_Then_it_is_failing_no_longer()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        var status = 500;
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(Volatile.Read(ref status));
+        await MakeAsync(endpoint);
+        await ArriveAsync("a");
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+
+        Volatile.Write(ref status, 422);
+
+        await Eventually.Is(() => ShowAsync(), shown => !shown.GetProperty("webhook").TryGetProperty("failingSince", out _));
+        Assert.Equal(1, (await ShowAsync()).GetProperty("lag").GetInt32());
+    }
+
+    [Fact]
+    public async Task Given_an_endpoint_that_is_failing_When_it_is_brought_to_by_another_loop_and_then_suspended_Then_the_log_says_once_that_the_alert_began_and_ended()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        endpoint.Answer = (_, _) => Task.FromResult<int?>(500);
+        await MakeAsync(endpoint);
+        await ArriveAsync("a");
+        await Eventually.Is(() => Said("has taken nothing since"), count => count == 1);
+        var holder = $"SELECT holder FROM feeds.webhook WHERE subscription = '{_name}'";
+        var before = await hub.Store.RowsAsync(holder);
+        await hub.Store.RowsAsync($"UPDATE feeds.webhook SET holder = NULL WHERE subscription = '{_name}'; UPDATE feeds.subscription SET created_at = created_at + interval '1 us' WHERE name = '{_name}'");
+        await Eventually.Is(() => hub.Store.RowsAsync(holder), rows => rows[0] != "-" && rows[0] != before[0]);
+        var tried = endpoint.Requests.Count;
+        await Eventually.Is(() => endpoint.Requests.Count, count => count > tried);
+
+        await PostAsync($"/{_name}/suspension", new { reason = "maintenance" });
+
+        await Eventually.Is(() => Said("has ended"), count => count == 1);
+        Assert.Equal(1, Said("has taken nothing since"));
+    }
+
+    [Fact]
     public async Task Given_an_endpoint_that_was_failing_When_a_node_begins_to_bring_to_it_Then_it_is_tried_with_one_event_at_a_time()
     {
         await using var endpoint = await TestEndpoint.StartAsync();
@@ -628,12 +682,12 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         await taken.ExecuteNonQueryAsync();
 
         var late = Webhook.TakeAsync(hub.Store.Database, _name, other, default);
-        await Eventually.Is(
-            () => hub.Store.RowsAsync("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%feeds.webhook%'"), rows => rows is not ["0"]);
+        await SomebodyWaitsForAsync(connection);
         await transaction.CommitAsync();
 
         Assert.False(await late);
         Assert.True(await Webhook.TakeAsync(hub.Store.Database, _name, one, default));
+        await hub.Store.RowsAsync($"DELETE FROM feeds.webhook WHERE subscription = '{_name}'; DELETE FROM feeds.reader WHERE subscription = '{_name}'");
     }
 
     [Fact]
@@ -653,6 +707,43 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
     }
 
     [Fact]
+    public async Task Given_an_event_that_was_taken_When_that_cannot_be_noted_at_once_Then_it_is_noted_later_and_does_not_come_twice()
+    {
+        await using var endpoint = await TestEndpoint.StartAsync();
+        await MakeAsync(endpoint);
+        // The first two times; what a sequence counts is not undone.
+        await hub.Store.RowsAsync($"""
+            CREATE SEQUENCE tries;
+            CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') <= 2 THEN RAISE EXCEPTION 'no room'; END IF; RETURN OLD; END $$;
+            CREATE TRIGGER fail_twice BEFORE DELETE ON feeds.delivery FOR EACH ROW WHEN (OLD.subscription = '{_name}') EXECUTE FUNCTION fail_twice()
+            """);
+
+        await ArriveAsync("a");
+
+        await Eventually.Is(() => ShowAsync(), shown => shown.GetProperty("lag").GetInt64() == 0 && shown.GetProperty("webhook").TryGetProperty("lastSuccess", out _));
+        Assert.Equal(["3"], await hub.Store.RowsAsync("SELECT last_value FROM tries"));
+        Assert.Single(endpoint.Requests);
+        await hub.Store.RowsAsync("DROP TRIGGER fail_twice ON feeds.delivery; DROP FUNCTION fail_twice; DROP SEQUENCE tries");
+    }
+
+    [Fact]
+    public async Task Given_a_webhook_of_which_the_hub_did_not_note_an_answer_in_time_Then_that_does_not_count_towards_parking()
+    {
+        await hub.Store.RowsAsync($"""
+            INSERT INTO feeds.subscription (name, client, kind, filter, fetched, max_attempts, ack_timeout, state, created_at, created_by)
+            VALUES ('{_name}', 'administrator', 'webhook', '{"{}"}', 0, 1, 60, 'active', now(), 'administrator');
+            INSERT INTO feeds.reader (id, subscription, seen_at) VALUES ('{Guid.NewGuid()}', '{_name}', now());
+            INSERT INTO feeds.delivery (subscription, replay, position, stream, attempts, failures, due_at, holder, held_until)
+            SELECT '{_name}', '', 1, 'a', 1, 0, now() - interval '1 min', id, now() - interval '1 s' FROM feeds.reader WHERE subscription = '{_name}'
+            """);
+
+        Assert.Empty(await hub.One.Services.GetRequiredService<Deliveries>().ClaimAsync(_name, Guid.NewGuid(), 10, null, false, default));
+
+        Assert.Equal(["0 - -"], await hub.Store.RowsAsync($"SELECT failures, holder, parked_at FROM feeds.delivery WHERE subscription = '{_name}'"));
+        await hub.Store.RowsAsync($"DELETE FROM feeds.delivery WHERE subscription = '{_name}'; DELETE FROM feeds.subscription WHERE name = '{_name}'; DELETE FROM feeds.reader WHERE subscription = '{_name}'");
+    }
+
+    [Fact]
     public async Task Given_what_waits_because_an_endpoint_took_nothing_When_it_is_back_Then_that_is_due_once_nobody_else_decides_on_it()
     {
         await hub.Store.RowsAsync($"""
@@ -666,8 +757,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         await Deliveries.HoldAsync(connection, _name, default);
 
         var back = hub.One.Services.GetRequiredService<Deliveries>().BackAsync(_name, default);
-        await Eventually.Is(
-            () => hub.Store.RowsAsync("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%feeds.subscription%'"), rows => rows is not ["0"]);
+        await SomebodyWaitsForAsync(connection);
         await transaction.CommitAsync();
         await back;
 
@@ -717,6 +807,12 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         }
     }
 
+    private int Said(string words) => hub.Logged.Count(line => line.Contains($"webhook {_name} {words}", StringComparison.Ordinal));
+
+    // For what that very connection holds: rows that nobody but the test knows.
+    private async Task SomebodyWaitsForAsync(Npgsql.NpgsqlConnection connection) => await Eventually.Is(
+        () => hub.Store.RowsAsync($"SELECT count(*) FROM pg_stat_activity WHERE {connection.ProcessID} = ANY (pg_blocking_pids(pid))"), rows => rows is not ["0"]);
+
     private object Mine() => new { subjects = new[] { $"{_name}/*" } };
 
     private async Task MakeAsync(TestEndpoint endpoint, string? token = null, int maxAttempts = 10, string? secret = null, string? name = null)
@@ -752,8 +848,11 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
 
     private Task<(HttpStatusCode Status, JsonElement Body, string? Tag)> PostAsync(string path, object body) => hub.One.AskAsync(HttpMethod.Post, $"{Path}{path}", hub.Administrator, body);
 
-    public sealed class Hub : IAsyncLifetime
+    public sealed class Hub : IAsyncLifetime, ILoggerProvider, ILogger
     {
+        /// <summary>What the two nodes wrote to the log.</summary>
+        internal ConcurrentQueue<string> Logged { get; } = new();
+
         internal HubStore Store { get; } = new();
 
         private readonly HubStore _elsewhere = new();
@@ -774,7 +873,7 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
         internal static (string Key, string Value)[] Settings(TestAuthority authority) =>
         [
             ("Webhooks:AllowedNetworks", "127.0.0.1/32, ::1/128"), ("Webhooks:Origin", "hub.example"), ("Webhooks:Timeout", "00:00:05"), ("Webhooks:LongestWait", "00:00:01"),
-            ("Webhooks:AlertAfter", "00:00:02"), ("Webhooks:Ca", authority.File),
+            ("Webhooks:AlertAfter", "00:00:02"), ("Webhooks:Ca", authority.File), ("Logging:LogLevel:Intercommunalite.Hub.Feeds.Webhooks", "Information"),
         ];
 
         public async Task InitializeAsync()
@@ -782,10 +881,25 @@ public sealed class WebhookTests(WebhookTests.Hub hub) : IClassFixture<WebhookTe
             await Store.InitializeAsync();
             One = await AccessServer.StartAsync(Store, Settings(Authority));
             Other = await AccessServer.StartAsync(Store, Settings(Authority));
+            foreach (var node in new[] { One, Other }) node.Services.GetRequiredService<ILoggerFactory>().AddProvider(this);
             Administrator = await One.LetInAsync("administrator", Roles.Administrator);
             await _elsewhere.InitializeAsync();
             Public = await AccessServer.StartAsync(_elsewhere, ("Webhooks:Origin", "hub.example"));
             PublicAdministrator = await Public.LetInAsync("administrator", Roles.Administrator);
+        }
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Logged.Enqueue(formatter(state, exception));
+
+        void IDisposable.Dispose()
+        {
+            // The nodes end by themselves.
         }
 
         public async Task DisposeAsync()
