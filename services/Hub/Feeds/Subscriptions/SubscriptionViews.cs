@@ -109,4 +109,3 @@ internal sealed record SubscriptionView(
 
 /// <summary>A delivery that failed and comes again.</summary>
 internal sealed record FailingView(string Cursor, string Replay, string Type, string Commune, string Subject, int Attempts, int Failures, string? Reason, DateTimeOffset DueAt);
-
