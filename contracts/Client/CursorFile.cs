@@ -15,6 +15,7 @@ public sealed class CursorFile : IDisposable
 {
     // Writing through to a disk takes milliseconds; who catches up takes thousands of events a second.
     private static readonly TimeSpan s_between = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan s_afterFailure = TimeSpan.FromSeconds(1);
 
     private readonly Lock _gate = new();
     private readonly string _path;
@@ -86,23 +87,24 @@ public sealed class CursorFile : IDisposable
         }
     }
 
-    /// <summary>Keeps a cursor, once everything up to it is dealt with.</summary>
-    /// <exception cref="IOException">It cannot be written. The next call tries again.</exception>
+    /// <summary>Keeps a cursor, once everything up to it is dealt with; an empty one, which says nothing, leaves the one before.</summary>
+    /// <exception cref="IOException">It cannot be written. That is tried again every second, and by the next call.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be written, likewise.</exception>
     public void Keep(string cursor)
     {
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isEnded, this);
+            if (cursor.Length == 0) return;
             Value = cursor;
             if (_hasFailed || _since == 0 || TimeProvider.System.GetElapsedTime(_since) >= s_between)
             {
                 Write();
             }
-            else if (!_isDue)
+            else
             {
                 // Whether or not another comes.
-                _isDue = _later.Change(s_between, Timeout.InfiniteTimeSpan);
+                WriteAfter(s_between);
             }
         }
     }
@@ -156,21 +158,35 @@ public sealed class CursorFile : IDisposable
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 // Whoever keeps the next one is told, unless it can be written then.
-                _hasFailed = true;
             }
         }
+    }
+
+    private void WriteAfter(TimeSpan pause)
+    {
+        if (!_isDue) _isDue = _later.Change(pause, Timeout.InfiniteTimeSpan);
     }
 
     private void Write()
     {
         if (Value == _written) return;
-        using (var file = new FileStream(_path + ".new", FileMode.Create, FileAccess.Write))
+        try
         {
-            file.Write(Encoding.UTF8.GetBytes(_of is null ? $"{Value}\n" : $"{Value}\n{JsonFormatter.Default.Format(_of)}\n"));
-            file.Flush(flushToDisk: true);
+            using (var file = new FileStream(_path + ".new", FileMode.Create, FileAccess.Write))
+            {
+                file.Write(Encoding.UTF8.GetBytes(_of is null ? $"{Value}\n" : $"{Value}\n{JsonFormatter.Default.Format(_of)}\n"));
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(_path + ".new", _path, overwrite: true);
+        }
+        catch
+        {
+            _hasFailed = true;
+            if (!_isEnded) WriteAfter(s_afterFailure);
+            throw;
         }
 
-        File.Move(_path + ".new", _path, overwrite: true);
         (_written, _since, _hasFailed) = (Value, TimeProvider.System.GetTimestamp(), false);
     }
 }

@@ -87,8 +87,8 @@ internal static class FeedReading
                 await foreach (var message in feed.SubscribeAsync(request, cancellation))
                 {
                     if (message.Event is { } came) Print(came, json);
-                    last = message.Cursor;
-                    kept?.Keep(last);
+                    if (message.Cursor.Length > 0) last = message.Cursor;
+                    kept?.Keep(message.Cursor);
                     if (message.Event is not null && ++printed == limit) break;
                     if (message.CaughtUp is not null && !_follow) break;
                 }

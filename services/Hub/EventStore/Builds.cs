@@ -6,8 +6,9 @@ namespace Intercommunalite.Hub.EventStore;
 /// <summary>
 /// The builds of the hub whose nodes are at work on this database, as while nodes are replaced one by one: of two builds the one that came
 /// to this database later is the newer. It alone projects, rebuilds and changes the tables, since an older one would count otherwise what is counted anew.
-/// When the newer is at work no longer, having been taken back perhaps, the older one takes over, makes the tables as it needs them and
-/// rebuilds the figures. A node is at work once its host has started: one that fails before takes nothing from an older build.
+/// When the newer is at work no longer, having been taken back perhaps, the older one takes over. Whichever takes over makes the tables as
+/// it needs them, and rebuilds the figures when another one has written them since it did. The first time that a newer one leads it goes on from the
+/// figures that there are. A node is at work once its host has started: one that fails before takes nothing from an older build.
 /// </summary>
 internal static class Builds
 {
@@ -48,11 +49,15 @@ internal static class Builds
         return !(bool)(await look.ExecuteScalarAsync(cancellation))!;
     }
 
-    /// <summary>Whether a newer build than this one wrote the figures since this one last did: they may be counted otherwise.</summary>
-    public static async Task<bool> HasNewerWrittenAsync(NpgsqlConnection session, CancellationToken cancellation)
+    /// <summary>
+    /// Whether another build wrote the figures since this one last did: they may be counted otherwise. Of one that never did, whether a newer
+    /// one has: what an older one wrote is what it was made to go on from.
+    /// </summary>
+    public static async Task<bool> HasOtherWrittenAsync(NpgsqlConnection session, CancellationToken cancellation)
     {
         await using var look = new NpgsqlCommand("""
-            SELECT EXISTS (SELECT FROM replay.build own JOIN replay.build other ON other.first_seen > own.first_seen AND other.led_at > coalesce(own.led_at, '-infinity')
+            SELECT EXISTS (SELECT FROM replay.build own JOIN replay.build other ON other.build <> own.build
+                AND other.led_at > coalesce(own.led_at, CASE WHEN other.first_seen > own.first_seen THEN '-infinity' ELSE 'infinity' END::timestamptz)
                 WHERE own.build = $1)
             """, session);
         look.Parameters.Add(new() { Value = Rebuilder.Build });

@@ -222,9 +222,9 @@ internal sealed partial class PastVersions(
             error = $"{e.Message} ({e.GetType().Name})";
             LogNotApplied(projection.Name, position, error);
         }
-        catch (Exception e) when (!stopping.IsCancellationRequested && (session.FullState == System.Data.ConnectionState.Open || e is PostgresException { InvariantSeverity: "ERROR" }))
+        catch (Exception e) when (!stopping.IsCancellationRequested)
         {
-            // Not through the session: an error for want of room, on the disk perhaps, ends it.
+            // Not through the session: an error for want of room, on the disk or in memory, may have ended it.
             await using var failed = database.CreateCommand("""
                 UPDATE replay.past SET asked_at = now(), tries = coalesce(tries, 0) + 1, reason = $4, error = CASE WHEN coalesce(tries, 0) + 1 >= $5 THEN $4 END
                 WHERE projection = $1 AND position = $2 AND build = $3
@@ -238,7 +238,7 @@ internal sealed partial class PastVersions(
             throw;
         }
 
-        await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $4, error = $5, used_at = now() WHERE projection = $1 AND position = $2 AND build = $3", session);
+        await using var done = new NpgsqlCommand("UPDATE replay.past SET ready = $4, error = $5, asked_at = now(), used_at = now() WHERE projection = $1 AND position = $2 AND build = $3", session);
         done.Parameters.Add(new() { Value = projection.Name });
         done.Parameters.Add(new() { Value = position });
         done.Parameters.Add(new() { Value = Rebuilder.Build });

@@ -88,17 +88,16 @@ internal sealed partial class Projector : BackgroundService
         stopping.ThrowIfCancellationRequested();
     }
 
-    // From a newer build that was taken back: what it made of the tables and counted is not what this one would.
+    // What another build made of the tables since this node last looked, and counted since this build last did, is not what this one would.
     private async Task TakeOverAsync(NpgsqlConnection session, CancellationToken stopping)
     {
-        var isTakenBack = await Builds.HasNewerWrittenAsync(session, stopping);
-        if (_leaves || isTakenBack) await _schema.ApplyAsync(stopping);
+        await _schema.MendAsync(stopping);
         _leaves = false;
-        if (isTakenBack)
+        if (await Builds.HasOtherWrittenAsync(session, stopping))
         {
-            LogTakenBack();
+            LogWrittenByOther();
             await using var database = NpgsqlDataSource.Create(_session);
-            foreach (var running in _running) await Rebuilds.AskAsync(database, running.Projection.Name, new("hub", "A newer build, taken back, wrote the figures"), stopping);
+            foreach (var running in _running) await Rebuilds.AskAsync(database, running.Projection.Name, new("hub", "Another build of the hub wrote the figures"), stopping, insteadOfPart: true);
         }
 
         await Builds.LeadAsync(session, stopping);
@@ -206,8 +205,8 @@ internal sealed partial class Projector : BackgroundService
     [LoggerMessage(Level = LogLevel.Warning, Message = "This node leaves the projections to a newer build of the hub that is at work.")]
     private partial void LogLeaves();
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "A newer build of the hub, which is at work no longer, wrote the figures: they are rebuilt.")]
-    private partial void LogTakenBack();
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Another build of the hub wrote the figures since this one did: they are rebuilt.")]
+    private partial void LogWrittenByOther();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "This node does not run the projections for now: {Reason}")]
     private partial void LogLost(string reason);

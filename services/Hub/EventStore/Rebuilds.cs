@@ -85,20 +85,26 @@ internal static class Rebuilds
     }
 
     /// <summary>Asks for a rebuild; false when one is asked for or runs already.</summary>
-    public static async Task<bool> AskAsync(NpgsqlDataSource database, string projection, RebuildRequest request, CancellationToken cancellation)
+    /// <param name="database">The database.</param>
+    /// <param name="projection">What is to be rebuilt.</param>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <param name="insteadOfPart">Whether it takes the place of one that would leave figures as they are: a dry run, or one of some communes.</param>
+    public static async Task<bool> AskAsync(NpgsqlDataSource database, string projection, RebuildRequest request, CancellationToken cancellation, bool insteadOfPart = false)
     {
         await using var ask = database.CreateCommand($"""
             INSERT INTO replay.rebuild AS r (projection, state, target, changed_at, asked_at, asked_by, reason, dry_run, communes)
             VALUES ($1, 'requested', 0, now(), now(), $2, $3, $4, $5)
             ON CONFLICT (projection) DO UPDATE SET state = 'requested', target = 0, changed_at = now(), asked_at = now(), asked_by = $2, reason = $3, dry_run = $4, communes = $5,
                 error = NULL, build = NULL, started_at = NULL, position = NULL, rate = NULL, compared_at = NULL, differences = NULL, listed = NULL, tries = NULL, waits_for = NULL, next_try_at = NULL
-            WHERE NOT r.{IsActive}
+            WHERE NOT r.{IsActive} OR ($6 AND (r.dry_run OR r.communes IS NOT NULL))
             """);
         ask.Parameters.Add(new() { Value = projection });
         ask.Parameters.Add(new() { Value = request.AskedBy });
         ask.Parameters.Add(new() { Value = request.Reason });
         ask.Parameters.Add(new() { Value = request.DryRun });
         ask.Parameters.Add(new() { Value = (object?)request.Communes?.ToArray() ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        ask.Parameters.Add(new() { Value = insteadOfPart });
         return await ask.ExecuteNonQueryAsync(cancellation) == 1;
     }
 

@@ -51,7 +51,8 @@ internal sealed partial class StoreSchema(
                 }
                 else
                 {
-                    await ApplyAsync(stoppingToken);
+                    await ApplyAsync(store, database, stoppingToken);
+                    await ApplyPartsAsync(stoppingToken);
                 }
 
                 _applied.SetResult();
@@ -66,19 +67,19 @@ internal sealed partial class StoreSchema(
         }
     }
 
-    /// <summary>Makes or changes all tables where they are not as this version needs them: at the start, and when a newer build is at work no longer.</summary>
-    public async Task ApplyAsync(CancellationToken cancellation)
+    /// <summary>Makes all tables as this version needs them again, when another build of the hub has changed those of the store since.</summary>
+    public async Task MendAsync(CancellationToken cancellation)
     {
-        await ApplyAsync(store, database, cancellation);
-        foreach (var part in parts) await part.ApplyAsync(services, cancellation);
+        if (await ApplyAsync(store, database, cancellation)) await ApplyPartsAsync(cancellation);
     }
 
-    /// <summary>The same, of the store alone.</summary>
-    public static async Task ApplyAsync(IDocumentStore store, NpgsqlDataSource database, CancellationToken cancellation)
+    /// <summary>Makes or changes the tables of the store where they are not as this version needs them.</summary>
+    /// <returns>Whether they were not.</returns>
+    public static async Task<bool> ApplyAsync(IDocumentStore store, NpgsqlDataSource database, CancellationToken cancellation)
     {
         var version = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(TimeLess().Replace(store.Storage.ToDatabaseScript(), ""))));
         await using var known = database.CreateCommand("SELECT obj_description(to_regnamespace('hub'), 'pg_namespace')");
-        if (version.Equals(await known.ExecuteScalarAsync(cancellation))) return;
+        if (version.Equals(await known.ExecuteScalarAsync(cancellation))) return false;
         await Privacy.ClearText.PutAsideAsync(database, cancellation);
         await store.Storage.ApplyAllConfiguredChangesToDatabaseAsync(AutoCreate.CreateOrUpdate);
         // The append makes an event's stream in the same statement; to look each one up again would cost half as much as the append itself.
@@ -87,6 +88,12 @@ internal sealed partial class StoreSchema(
             COMMENT ON SCHEMA hub IS '{version}';
             """);
         await finish.ExecuteNonQueryAsync(cancellation);
+        return true;
+    }
+
+    private async Task ApplyPartsAsync(CancellationToken cancellation)
+    {
+        foreach (var part in parts) await part.ApplyAsync(services, cancellation);
     }
 
     // Marten's script has a default that is the time at which it was written.

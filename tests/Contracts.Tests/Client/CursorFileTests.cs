@@ -100,6 +100,31 @@ public sealed class CursorFileTests : IDisposable
     }
 
     [Fact]
+    public async Task Given_a_disk_that_fails_for_a_while_When_no_other_cursor_follows_Then_the_last_is_on_it_once_it_is_well()
+    {
+        using var file = CursorFile.Open(_path);
+        file.Keep("c1");
+        // In the way of what is written.
+        var obstacle = Directory.CreateDirectory(_path + ".new");
+        await Eventually.Is(() => Record.Exception(() => file.Keep("c2")), error => error is IOException or UnauthorizedAccessException);
+
+        obstacle.Delete();
+
+        await Eventually.Is(() => File.ReadAllText(_path), text => text == "c2\n");
+    }
+
+    [Fact]
+    public void Given_a_message_without_a_cursor_Then_the_one_before_stays()
+    {
+        Kept(Asking(""), "c7");
+
+        Kept(Asking(""), "");
+
+        using var file = CursorFile.Open(_path);
+        Assert.Equal("c7", file.Value);
+    }
+
+    [Fact]
     public async Task Given_a_folder_that_is_gone_When_cursors_come_Then_who_keeps_them_is_told_until_it_is_back()
     {
         var folder = Directory.CreateTempSubdirectory("cursor-file-");

@@ -314,6 +314,22 @@ public sealed class PastFiguresTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Given_an_event_that_cannot_be_applied_When_it_is_met_long_after_the_day_was_asked_for_Then_it_is_said_and_not_begun_anew_at_once()
+    {
+        await _hub.ArriveAsync(new BirthRegistered(PartialDate.Parse("2026-10-02"), "1"), "birth/1");
+        await StoredAsync("2026-11-01 10:00");
+        await _hub.RowsAsync("""UPDATE hub.mt_events SET data = '{"date": 7}'""");
+        // As if it had been asked for an hour ago: to build a large one takes its time.
+        await _hub.RowsAsync("CREATE FUNCTION replay.long_ago() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.asked_at := now() - interval '1 h'; RETURN NEW; END $$");
+        await _hub.RowsAsync("CREATE TRIGGER long_ago BEFORE INSERT ON replay.past FOR EACH ROW EXECUTE FUNCTION replay.long_ago()");
+
+        using var answer = await _server.GetAsync($"/api/v1/{Indicators}&asOf=2026-11-01");
+
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.StatusCode);
+        Assert.Single(await _hub.RowsAsync("SELECT error FROM replay.past"));
+    }
+
+    [Fact]
     public async Task Given_a_time_of_the_last_minute_Then_it_says_when_it_can_be_asked_for()
     {
         foreach (var (query, seconds) in new[] { ("asOf=2026-11-24T09:29:10Z", 10), ("asOf=2026-11-24T10:30:00%2B01:00", 60), ("asOf=2026-11-01&comparedWith=2026-11-24T09:29:59Z", 59) })

@@ -26,6 +26,9 @@ internal sealed class Addresses(WebhookOptions options)
     // Of IPv6 nothing else is given out as public: loopback, mapped and translated IPv4 (NAT64), unique-local, link-local and multicast are outside.
     private static readonly IPNetwork s_global = IPNetwork.Parse("2000::/3");
 
+    // A name may have many, of others perhaps, at whose doors no event is to knock.
+    private const int MostAddresses = 8;
+
     private static readonly TimeSpan s_headStart = TimeSpan.FromMilliseconds(300);
 
     private readonly IReadOnlyList<IPNetwork> _allowed = options.Networks();
@@ -59,14 +62,14 @@ internal sealed class Addresses(WebhookOptions options)
     }
 
     /// <summary>
-    /// Connects to the first of the addresses that answers: each is tried a moment after the one before it, or as soon as that has failed,
+    /// Connects to the first of the addresses, of eight at most, that answers: each is tried a moment after the one before it, or as soon as that has failed,
     /// so that one at which nobody answers does not use up the time of the others (RFC 8305).
     /// </summary>
     /// <exception cref="SocketException">None could be connected to: what was wrong with the last.</exception>
     public static async Task<Stream> ConnectAsync(IReadOnlyList<IPAddress> addresses, int port, CancellationToken cancellation)
     {
         using var others = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var (left, tries) = (new Queue<IPAddress>(addresses), new List<Task<Stream>>());
+        var (left, tries) = (new Queue<IPAddress>(addresses.Take(MostAddresses)), new List<Task<Stream>>());
         try
         {
             while (true)

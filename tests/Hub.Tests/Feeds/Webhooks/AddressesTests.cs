@@ -95,4 +95,19 @@ public sealed class AddressesTests
 
         await Assert.ThrowsAsync<SocketException>(() => Addresses.ConnectAsync([IPAddress.Parse("127.0.0.3"), IPAddress.Parse("127.0.0.4")], port, limit.Token));
     }
+
+    [Fact]
+    public async Task Given_a_name_with_many_addresses_Then_eight_of_them_are_tried()
+    {
+        using var right = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        right.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        right.Listen();
+        var port = ((IPEndPoint)right.LocalEndPoint!).Port;
+        var others = Enumerable.Range(3, 8).Select(number => IPAddress.Parse($"127.0.0.{number}")).ToList();
+        using var limit = new CancellationTokenSource(Eventually.DefaultTimeout);
+
+        await using (await Addresses.ConnectAsync([.. others[1..], IPAddress.Loopback], port, limit.Token)) Assert.True((await right.AcceptAsync(limit.Token)).Connected);
+
+        await Assert.ThrowsAsync<SocketException>(() => Addresses.ConnectAsync([.. others, IPAddress.Loopback], port, limit.Token));
+    }
 }
