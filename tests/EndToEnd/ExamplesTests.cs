@@ -117,6 +117,19 @@ public sealed class ExamplesTests(ExamplesTests.Partner partner) : IClassFixture
     }
 
     [Theory]
+    [InlineData("python/consume.py")]
+    [InlineData("javascript/consume.js")]
+    public async Task Given_a_subscription_that_there_is_not_Then_the_example_ends_and_says_what_the_hub_says_and_nothing_of_its_own_inside(string example)
+    {
+        using var run = partner.Start(example, "none");
+
+        Assert.NotEqual(0, await run.ExitAsync());
+        var errors = await run.ErrorsAsync();
+        Assert.Contains("You have no subscription of this name", errors, StringComparison.Ordinal);
+        Assert.Single(errors.Trim().Split('\n'));
+    }
+
+    [Theory]
     [InlineData("python/subscribe.py")]
     [InlineData("python/consume.py")]
     [InlineData("javascript/subscribe.js")]

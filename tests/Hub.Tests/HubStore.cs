@@ -20,6 +20,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using Xunit;
 
+// Many wait, for the database or for a time: whichever waits leaves the processors to those that work.
+[assembly: CollectionBehavior(MaxParallelThreads = 3)]
+
 namespace Intercommunalite.Hub.Tests;
 
 /// <summary>

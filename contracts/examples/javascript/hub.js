@@ -110,7 +110,7 @@ export function keepCursor(file, cursor) {
 
 /**
  * Runs a call again and again, with pauses that grow while nothing comes. The call gets a token, and what it is to call when it heard
- * something; it ends by throwing. What does not pass by itself ends all: the hub says what to do.
+ * something; it ends by throwing. What does not pass by itself ends all, a suspended subscription too: the hub says what to do.
  */
 export async function forever(call) {
   const { UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED, UNAUTHENTICATED } = grpc.status;
@@ -132,6 +132,11 @@ export async function forever(call) {
       // What gRPC says of a hub that is away; and fetch, whose errors of the network have a cause, or say that time ran out.
       const passes = [UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED, ABORTED].includes(error.code)
         || (error instanceof TypeError && error.cause) || error.name === 'TimeoutError' || error.name === 'AbortError';
+      // Refused, by a code; whatever else it is, it is a fault here.
+      if (!passes && Number.isInteger(error.code)) {
+        console.error(error.details ?? error.message);
+        process.exit(1);
+      }
       if (!passes) throw error;
       console.error(`${error.details ?? error.message}; trying again`);
     }

@@ -107,8 +107,8 @@ def keep_cursor(file, cursor):
 def forever(read):
     """Runs read again and again, with pauses that grow while nothing comes.
 
-    It gets a token and what it is to call when it heard something, and ends by raising. What does not pass by itself ends all: the hub
-    says what to do.
+    It gets a token and what it is to call when it heard something, and ends by raising. What does not pass by itself ends all, a suspended
+    subscription too: the hub says what to do.
     """
     import grpc
 

@@ -22,6 +22,8 @@ internal static class PastFigures
     public static async Task<IResult> AnswerAsync(
         HttpContext context, string projection, AnswerForm form, FigureFile file, Func<FiguresVersion, string> items, IReadOnlyList<NpgsqlParameter> parameters)
     {
+        // A plus that was not escaped arrives as a space: it is said and noted as it was meant.
+        form = form with { AsOf = form.AsOf?.Replace(' ', '+'), ComparedWith = form.ComparedWith?.Replace(' ', '+') };
         if (form.AsOf is not { } given) return Query.Problem("comparedWith", "goes with asOf");
         var clock = context.RequestServices.GetRequiredService<TerritoryClock>();
         if (Check(context, "asOf", given, clock, out var time) is { } wrong) return wrong;

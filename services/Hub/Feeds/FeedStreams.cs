@@ -14,7 +14,8 @@ namespace Intercommunalite.Hub.Feeds;
 /// have them. A stream holds one page; the next is made when the reader has taken it.
 /// </summary>
 internal sealed class FeedStreams(
-    FeedPages pages, Positions positions, AgreementsInForce agreements, CurrentRights rights, PartitionedRateLimiter<string> streams, FeedOptions options, TimeProvider time)
+    FeedPages pages, Positions positions, AgreementsInForce agreements, CurrentRights rights, PartitionedRateLimiter<string> streams, FeedOptions options, IHostApplicationLifetime lifetime,
+    TimeProvider time)
 {
     /// <summary>Most events of a page that is asked for.</summary>
     public const int MaxLimit = 1000;
@@ -67,6 +68,9 @@ internal sealed class FeedStreams(
         throw new RpcException(new Status(StatusCode.ResourceExhausted, $"{access.Who} has {options.StreamsPerClient} streams open here already, the most for one client (Feed__StreamsPerClient). End one of them first; one stream can carry all types and communes of an agreement."));
     }
 
+    /// <summary>Looks whether a stream may go on, until it is disposed of.</summary>
+    public Watch Watch(FeedAccess access, HttpContext connection) => new(access, connection, lifetime.ApplicationStopping);
+
     /// <summary>Everything behind a place, then what is new as it comes, until the caller may no longer have it.</summary>
     /// <param name="after">The place.</param>
     /// <param name="fromNow">Whether that is where the store ended when the caller came: it is caught up there.</param>
@@ -77,7 +81,7 @@ internal sealed class FeedStreams(
     /// <exception cref="OperationCanceledException">The caller went away.</exception>
     public async IAsyncEnumerable<SubscribeResponse> MessagesAsync(Place after, bool fromNow, FeedAccess access, HttpContext connection, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        await using var watch = new Watch(access, connection);
+        await using var watch = Watch(access, connection);
         var cursors = await pages.CursorsAsync(cancellation);
         bool? caughtUp = null;
         var (said, told) = (time.GetTimestamp(), after);

@@ -4,7 +4,7 @@ namespace Intercommunalite.Hub.Feeds;
 
 /// <summary>
 /// Looks all the time whether a stream may go on, whatever the stream does meanwhile: waits for events, or for a reader that does not
-/// read. One that does not end by itself soon after it must is broken off.
+/// read. It may not when its reader may no longer have it, or the node stops. One that does not end by itself soon after it must is broken off.
 /// </summary>
 internal sealed class Watch : IAsyncDisposable
 {
@@ -19,7 +19,10 @@ internal sealed class Watch : IAsyncDisposable
     private readonly Task _watching;
 
     /// <summary>Begins to look.</summary>
-    public Watch(FeedAccess access, HttpContext connection) => _watching = WatchAsync(access, connection);
+    /// <param name="access">What may be read.</param>
+    /// <param name="connection">The call.</param>
+    /// <param name="stopping">The node stops.</param>
+    public Watch(FeedAccess access, HttpContext connection, CancellationToken stopping) => _watching = WatchAsync(access, connection, stopping);
 
     /// <summary>Throws once the stream may not go on.</summary>
     /// <exception cref="RpcException">Why, and what to do.</exception>
@@ -61,15 +64,17 @@ internal sealed class Watch : IAsyncDisposable
         _done.Dispose();
     }
 
-    private async Task WatchAsync(FeedAccess access, HttpContext connection)
+    private async Task WatchAsync(FeedAccess access, HttpContext connection, CancellationToken stopping)
     {
-        while (!_done.IsCancellationRequested)
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_done.Token, stopping);
+        while (true)
         {
             try
             {
+                either.Token.ThrowIfCancellationRequested();
                 var changed = access.Changed;
-                await access.NowAsync(_done.Token).AsTask().WaitAsync(s_answer, _done.Token);
-                await Task.WhenAny(changed, Task.Delay(s_look, _done.Token));
+                await access.NowAsync(either.Token).AsTask().WaitAsync(s_answer, either.Token);
+                await Task.WhenAny(changed, Task.Delay(s_look, either.Token));
             }
             catch (OperationCanceledException) when (_done.IsCancellationRequested)
             {
@@ -78,11 +83,15 @@ internal sealed class Watch : IAsyncDisposable
             catch (Exception e)
             {
                 // What cannot be checked may not go on either.
-                _over.SetResult(e as RpcException ?? new RpcException(new Status(StatusCode.Unavailable, "It cannot be checked now what you may read. Try again.")));
+                _over.SetResult(
+                    stopping.IsCancellationRequested ? Unavailable("This node of the hub stops. Call again: another one, or this one after its start, goes on behind what you had.")
+                    : e as RpcException ?? Unavailable("It cannot be checked now what you may read. Try again."));
                 await Task.Delay(s_patience, _done.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 if (!_done.IsCancellationRequested) connection.Abort();
                 return;
             }
         }
     }
+
+    private static RpcException Unavailable(string why) => new(new Status(StatusCode.Unavailable, why));
 }

@@ -41,11 +41,11 @@ internal static class ProjectionsAdmin
         return api;
     }
 
-    // Communes as far as they are some; what is wrong with them is told by the call.
-    private static JsonObject? Details(Asked? asked) => asked is { DryRun: false, Communes: null } or null ? null : new JsonObject
+    // What is no commune may be anything, a name too; the call tells what is wrong with it.
+    private static JsonObject? Details(Asked? asked) => asked is null ? null : new JsonObject
     {
         ["dryRun"] = asked.DryRun,
-        ["communes"] = asked.Communes is null ? null : new JsonArray([.. asked.Communes.Where(code => CommuneCode.TryParse(code, out _)).Take(100).Select(code => (JsonNode)code)]),
+        ["communes"] = asked.Communes is null ? "all" : new JsonArray([.. asked.Communes.Take(100).Select(code => (JsonNode)(CommuneCode.TryParse(code, out _) ? code : "no commune"))]),
     };
 
     private static async Task<IResult> OneAsync(
@@ -99,7 +99,7 @@ internal static class ProjectionsAdmin
         return await Rebuilds.DifferencesAsync(database, name, cancellation) is { } differences
             ? TypedResults.Ok(differences)
             : TypedResults.Problem(
-                title: "Not compared", detail: $"No rebuild of {name} has come so far that it could be compared with what is in service.", statusCode: StatusCodes.Status404NotFound);
+                title: "Not compared", detail: $"The last rebuild of {name} has not come so far that it could be compared with what is in service, or there was none. What an earlier one found is kept only until the next is asked for.", statusCode: StatusCodes.Status404NotFound);
     }
 
     private static async Task<ProjectionStatus> DescribeAsync(ProjectionStates states, string name, CancellationToken cancellation) =>

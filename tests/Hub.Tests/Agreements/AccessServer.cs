@@ -141,6 +141,9 @@ internal sealed class AccessServer : IAsyncDisposable
 
     public static Metadata Headers(string token) => new() { { "authorization", $"Bearer {token}" } };
 
+    /// <summary>Stops as a service that is told to, with the time that one has.</summary>
+    public Task StopAsync() => _app.StopAsync();
+
     public async ValueTask DisposeAsync()
     {
         _channel.Dispose();

@@ -59,6 +59,9 @@ public sealed class PastFiguresTests : IAsyncLifetime
         await AreAsync("2026-11-01", noted);
         await AreAsync("2026-11-01T22:59:59Z", noted);
         await AreAsync("2026-11-02T00:00:00+01:00", later);
+        // A plus that was not escaped arrives as a space; what was meant is said and noted.
+        Assert.Equal("2026-11-02T00:00:00+01:00", (string)(await AnswersAsync([$"{paths[0]}&asOf=2026-11-02T00:00:00+01:00"]))[0]["asOf"]!);
+        Assert.Empty(await _hub.RowsAsync("SELECT 1 FROM audit.entry WHERE details::text LIKE '%00 01:00%'"));
         await _hub.RebuildAsync("civil-records");
         await AreAsync("2026-11-01", noted);
         await AreAsync("2026-11-02", later);

@@ -83,6 +83,17 @@ public sealed class ProjectionsAdminTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Given_rebuilds_of_all_of_some_and_of_what_is_no_commune_Then_the_audit_tells_them_apart_and_repeats_nothing_that_may_be_a_name()
+    {
+        foreach (var communes in (string[])["", ", \"communes\": [\"35085\"]", ", \"communes\": [\"35085\", \"NOM Prénom\"]"])
+            (await SendAsync(HttpMethod.Post, "payments/rebuild", $"{{\"reason\": \"why\"{communes}}}")).Dispose();
+
+        Assert.Equal(
+            ["all", "[\"35085\"]", "[\"35085\", \"no commune\"]"],
+            await _hub.RowsAsync("SELECT details::jsonb ->> 'communes' FROM audit.entry WHERE act = 'projection.rebuild' ORDER BY seq"));
+    }
+
+    [Fact]
     public async Task Given_no_such_projection_Then_it_says_which_there_are()
     {
         foreach (var (method, path) in new[] { ("GET", "weather"), ("GET", "weather/diff"), ("POST", "weather/rebuild"), ("DELETE", "weather/rebuild") })

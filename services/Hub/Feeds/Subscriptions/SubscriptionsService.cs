@@ -34,7 +34,7 @@ internal sealed class SubscriptionsService(NpgsqlDataSource database, Deliveries
         var access = feed.Access(context.GetHttpContext(), subscription.Agreement ?? "", subscription.Filter);
         await access.NowAsync(context.CancellationToken);
         using var stream = feed.Open(access);
-        await using var watch = new Watch(access, context.GetHttpContext());
+        await using var watch = feed.Watch(access, context.GetHttpContext());
         var reader = readers.Begin(subscription.Name);
         try
         {
