@@ -22,18 +22,18 @@ internal static class PastFigures
     public static async Task<IResult> AnswerAsync(
         HttpContext context, string projection, AnswerForm form, FigureFile file, Func<FiguresVersion, string> items, IReadOnlyList<NpgsqlParameter> parameters)
     {
-        // A plus that was not escaped arrives as a space: it is said and noted as it was meant.
-        form = form with { AsOf = form.AsOf?.Replace(' ', '+'), ComparedWith = form.ComparedWith?.Replace(' ', '+') };
-        if (form.AsOf is not { } given) return Query.Problem("comparedWith", "goes with asOf");
+        if (form.AsOf is null) return Query.Problem("comparedWith", "goes with asOf");
+        // Said and noted as it was meant.
+        var (given, second) = (TerritoryClock.AsMeant(form.AsOf), form.ComparedWith is { } compare ? TerritoryClock.AsMeant(compare) : null);
         var clock = context.RequestServices.GetRequiredService<TerritoryClock>();
         if (Check(context, "asOf", given, clock, out var time) is { } wrong) return wrong;
         var other = DateTimeOffset.MaxValue;
-        if (form.ComparedWith is { } with and not Now && Check(context, "comparedWith", with, clock, out other) is { } otherWrong) return otherWrong;
+        if (second is not (null or Now) && Check(context, "comparedWith", second, clock, out other) is { } otherWrong) return otherWrong;
 
         var (past, problem) = await ReadAsync(context, projection, time, items, parameters);
         if (problem is not null) return problem;
         var (position, rows) = past;
-        if (form.ComparedWith is not { } second)
+        if (second is null)
         {
             await NoteAsync(context, given, null);
             HubPosition.Say(context, position);

@@ -37,7 +37,7 @@ internal sealed class TerritoryClock(Epci territory, TimeProvider time)
     /// A day (<c>YYYY-MM-DD</c>, from midnight to midnight there) or a time with its offset (RFC 3339), as callers of the hub give them; null
     /// when it is neither.
     /// </summary>
-    /// <param name="text">What was given; a plus that was not escaped in an address is a space by now.</param>
+    /// <param name="text">What was given.</param>
     /// <param name="isEnd">Of a day: its last moment that PostgreSQL tells from the next day, instead of its first.</param>
     public DateTimeOffset? Moment(string text, bool isEnd)
     {
@@ -49,8 +49,11 @@ internal sealed class TerritoryClock(Epci territory, TimeProvider time)
                 : isEnd ? StartOf(day.AddDays(1)).AddMicroseconds(-1) : StartOf(day);
         }
 
-        return DateTimeOffset.TryParseExact(text.Replace(' ', '+'), s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var parsed) ? parsed : null;
+        return DateTimeOffset.TryParseExact(AsMeant(text), s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var parsed) ? parsed : null;
     }
+
+    /// <summary>A day or time as its caller wrote it: a plus that was not escaped in an address is a space by now.</summary>
+    public static string AsMeant(string text) => text.Replace(' ', '+');
 
     /// <summary>When a day begins there.</summary>
     public DateTimeOffset StartOf(DateOnly day)

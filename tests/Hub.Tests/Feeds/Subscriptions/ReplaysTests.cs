@@ -16,7 +16,7 @@ using static Intercommunalite.Hub.Tests.HubStore;
 namespace Intercommunalite.Hub.Tests.Feeds.Subscriptions;
 
 /// <summary>A subscription is given events again, marked, beside what comes by itself.</summary>
-public sealed class ReplaysTests(SubscriptionsTests.Hub hub) : IClassFixture<SubscriptionsTests.Hub>
+public sealed class ReplaysTests(SubscriptionNodes hub) : IClassFixture<SubscriptionNodes>
 {
     private const string Path = "/api/v1/admin/replays";
 

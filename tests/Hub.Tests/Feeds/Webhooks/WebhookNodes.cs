@@ -8,7 +8,7 @@ using Xunit;
 
 namespace Intercommunalite.Hub.Tests.Feeds.Webhooks;
 
-/// <summary>Two nodes of a hub that may bring to this machine, with what they wrote to the log; and one of another hub, without settings.</summary>
+/// <summary>Two nodes of a hub that may bring to this machine, with what they wrote to the log.</summary>
 public sealed class WebhookNodes : IAsyncLifetime, ILoggerProvider, ILogger
 {
     /// <summary>What the two nodes wrote to the log.</summary>
@@ -16,18 +16,11 @@ public sealed class WebhookNodes : IAsyncLifetime, ILoggerProvider, ILogger
 
     internal HubStore Store { get; } = new();
 
-    private readonly HubStore _elsewhere = new();
-
     internal TestAuthority Authority { get; } = new();
 
     internal AccessServer One { get; private set; } = null!;
 
     internal AccessServer Other { get; private set; } = null!;
-
-    /// <summary>Another hub, without settings.</summary>
-    internal AccessServer Public { get; private set; } = null!;
-
-    internal string PublicAdministrator { get; private set; } = null!;
 
     internal string Administrator { get; private set; } = null!;
 
@@ -44,9 +37,6 @@ public sealed class WebhookNodes : IAsyncLifetime, ILoggerProvider, ILogger
         Other = await AccessServer.StartAsync(Store, Settings(Authority));
         foreach (var node in new[] { One, Other }) node.Services.GetRequiredService<ILoggerFactory>().AddProvider(this);
         Administrator = await One.LetInAsync("administrator", Roles.Administrator);
-        await _elsewhere.InitializeAsync();
-        Public = await AccessServer.StartAsync(_elsewhere, ("Webhooks:Origin", "hub.example"));
-        PublicAdministrator = await Public.LetInAsync("administrator", Roles.Administrator);
     }
 
     public ILogger CreateLogger(string categoryName) => this;
@@ -67,9 +57,7 @@ public sealed class WebhookNodes : IAsyncLifetime, ILoggerProvider, ILogger
     {
         await One.DisposeAsync();
         await Other.DisposeAsync();
-        await Public.DisposeAsync();
         Authority.Dispose();
         await Store.DisposeAsync();
-        await _elsewhere.DisposeAsync();
     }
 }
