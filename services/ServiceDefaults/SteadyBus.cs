@@ -1,6 +1,7 @@
 using MassTransit;
 using MassTransit.Configuration;
 using MassTransit.Observables;
+using MassTransit.RabbitMqTransport;
 using MassTransit.RabbitMqTransport.Configuration;
 using MassTransit.Transports;
 using RabbitMQ.Client.Exceptions;
@@ -8,10 +9,11 @@ using RabbitMQ.Client.Exceptions;
 namespace Intercommunalite.ServiceDefaults;
 
 /// <summary>
-/// MassTransit's bus on RabbitMQ, except in one thing. After each attempt to listen or to send that the broker cut off, MassTransit
+/// MassTransit's bus on RabbitMQ, except in two things. After each attempt to listen or to send that the broker cut off, MassTransit
 /// waits longer, up to 38 s for an endpoint, and never less again in the life of the process: a receipt would come late that often after
-/// the broker is back. Here the pause stays what it is, and an endpoint listens again within two seconds. That an attempt
-/// is made only when the broker takes connections is <see cref="MessageBus"/>'s part.
+/// the broker is back. Here the pause stays what it is, and an endpoint listens again within two seconds. And when a channel breaks off
+/// while an endpoint waits for something on it, the wait may never end (<see cref="Sending"/> says why); here it ends two seconds after the
+/// channel. That an attempt is made only when the broker takes connections is <see cref="MessageBus"/>'s part.
 /// </summary>
 internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbitMqReceiveEndpointConfigurator>
 {
@@ -24,7 +26,11 @@ internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbit
     }
 
     private SteadyBusFactory(BusConfiguration bus, Action<IBusRegistrationContext, IRabbitMqBusFactoryConfigurator> configure)
-        : base(bus.HostConfiguration) => (_bus, _configure) = (bus, configure);
+        : base(bus.HostConfiguration)
+    {
+        (_bus, _configure) = (bus, configure);
+        _bus.ConnectEndpointConfigurationObserver(new EachEndpoint());
+    }
 
     public override IBusInstance CreateBus(IBusRegistrationContext context, IEnumerable<IBusInstanceSpecification> specifications, string busName) =>
         CreateBus(new RabbitMqBusFactoryConfigurator(_bus), context, _configure, specifications);
@@ -42,6 +48,38 @@ internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbit
             retry.Handle<OperationInterruptedException>();
             retry.Interval(1000, s_pause);
         });
+    }
+
+    private sealed class EachEndpoint : IEndpointConfigurationObserver
+    {
+        public void EndpointConfigured<T>(T configurator)
+            where T : IReceiveEndpointConfigurator
+        {
+            if (configurator is IRabbitMqReceiveEndpointConfigurator endpoint) endpoint.ConfigureChannel(channel => channel.UseFilter(new AsLongAsTheChannel()));
+        }
+    }
+
+    // Around all that an endpoint does on its channel: declare, consume, and take what comes. MassTransit then begins anew.
+    private sealed class AsLongAsTheChannel : IFilter<ChannelContext>
+    {
+        // For what was being taken to come to its end.
+        private static readonly TimeSpan s_end = TimeSpan.FromSeconds(2);
+
+        public async Task Send(ChannelContext context, IPipe<ChannelContext> next)
+        {
+            var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            // Called at once on a channel that is closed already.
+            context.Channel.ChannelShutdownAsync += (_, _) =>
+            {
+                closed.TrySetResult();
+                return Task.CompletedTask;
+            };
+            var listening = next.Send(context);
+            await Task.WhenAny(listening, closed.Task);
+            await listening.WaitAsync(s_end);
+        }
+
+        public void Probe(ProbeContext context) => context.CreateFilterScope("as-long-as-the-channel");
     }
 
     // MassTransit's RabbitMqBusConfiguration, which makes its host configuration itself.

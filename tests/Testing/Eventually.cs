@@ -34,22 +34,27 @@ public static class Eventually
         var limit = timeout ?? DefaultTimeout;
         var clock = Stopwatch.StartNew();
         var pause = TimeSpan.FromMilliseconds(10);
+        var seen = "nothing";
+        Exception? failure = null;
         while (true)
         {
-            string seen;
-            Exception? failure = null;
+            var begun = clock.Elapsed;
             try
             {
                 var value = await read().WaitAsync(Remaining(limit, clock));
                 if (condition(value))
                     return value;
 
-                seen = Show(value);
+                (seen, failure) = (Show(value), null);
+            }
+            catch (TimeoutException) when (clock.Elapsed >= limit)
+            {
+                // What was read before says more than that the time is over.
+                seen += $"; one more reading was not done after {(clock.Elapsed - begun).TotalSeconds:0.##} s";
             }
             catch (Exception exception)
             {
-                failure = exception;
-                seen = $"{exception.GetType().Name}: {exception.Message}";
+                (seen, failure) = ($"{exception.GetType().Name}: {exception.Message}", exception);
             }
 
             if (clock.Elapsed >= limit)

@@ -167,7 +167,7 @@ internal sealed partial class Forwarder(CommuneJournal journal, IBus bus, Forwar
         var segment = new JournalSegment(
             journal.Commune.ToString(), journal.Id, first, journal.EventIdAt(first - 1), JournalEvents.OfUtf8([.. events.Select(stored => stored.Json)]),
             journal.Last, events[0].AcceptedAt);
-        await bus.Publish(segment, limit.Token);
+        await bus.Publish(segment, limit.Token).OrGivenUpAsync(limit.Token);
         s_published.Add(events.Count, new KeyValuePair<string, object?>("commune", journal.Commune.ToString()));
     }
 

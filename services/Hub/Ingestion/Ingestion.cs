@@ -187,7 +187,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
         {
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10), clock);
             var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(CommuneCode.Parse(receipt.Commune))}")).WaitAsync(limit.Token);
-            await commune.Send(receipt, limit.Token);
+            await commune.Send(receipt, limit.Token).OrGivenUpAsync(limit.Token);
         }
         catch (Exception e)
         {

@@ -55,15 +55,25 @@ internal sealed class Scenario : IAsyncDisposable
     {
         var accepted = Sender.AcceptedByCommune;
         var clock = Stopwatch.StartNew();
-        await Eventually.Passes(
-            async () =>
-            {
-                var births = await BirthsAsync();
-                var behind = accepted.Where(commune => births.GetValueOrDefault(commune.Key) < commune.Value)
-                    .Select(commune => $"{commune.Key}: {births.GetValueOrDefault(commune.Key)} of {commune.Value}");
-                Assert.True(!behind.Any(), $"{what}: after {clock.Elapsed.TotalSeconds:0} s the figures lack events: {string.Join(", ", behind)}");
-            },
-            s_patience);
+        try
+        {
+            await Eventually.Passes(
+                async () =>
+                {
+                    var births = await BirthsAsync();
+                    var behind = accepted.Where(commune => births.GetValueOrDefault(commune.Key) < commune.Value)
+                        .Select(commune => $"{commune.Key}: {births.GetValueOrDefault(commune.Key)} of {commune.Value}");
+                    Assert.True(!behind.Any(), $"{what}: after {clock.Elapsed.TotalSeconds:0} s the figures lack events: {string.Join(", ", behind)}");
+                },
+                s_patience);
+        }
+        catch (TimeoutException)
+        {
+            foreach (var service in Deployment.Connectors.Append(Deployment.Hub))
+                _output.WriteLine($"{service.Name} at {service.Address} said last:\n{string.Join('\n', service.LastLines.TakeLast(30))}");
+            throw;
+        }
+
         _output.WriteLine($"{_clock.Elapsed:mm\\:ss} {what}: {accepted.Values.Sum()} events in the figures {clock.Elapsed.TotalSeconds:0.0} s after the part was back");
         Assert.True(clock.Elapsed <= s_recovery, $"{what}: recovery took {clock.Elapsed.TotalSeconds:0} s after the part was back, more than {s_recovery.TotalSeconds} s");
     }
