@@ -14,6 +14,8 @@ internal sealed partial class BrokerSockets(TimeProvider clock, ILogger<BrokerSo
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
+    private const int KeepAliveSeconds = 8;
+
     private readonly Lock _gate = new();
     private readonly List<Socket> _open = [];
 
@@ -21,6 +23,11 @@ internal sealed partial class BrokerSockets(TimeProvider clock, ILogger<BrokerSo
     public void Watch(ConnectionFactory factory) => factory.SocketFactory = family =>
     {
         var socket = new Socket(family, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        // Before the broker has answered there are no heartbeats: a machine that is gone by then would be waited for without end.
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, KeepAliveSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, KeepAliveSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 2);
         lock (_gate)
         {
             _open.RemoveAll(known => known.SafeHandle.IsClosed);

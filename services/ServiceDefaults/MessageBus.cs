@@ -20,6 +20,9 @@ public static partial class MessageBus
 
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
+    // For a connection, and for each call on one.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+
     /// <summary>
     /// Adds the bus at <c>ConnectionStrings__Bus</c> (an amqp URI). The service starts whether the broker is there or not and
     /// connects when it can.
@@ -57,6 +60,7 @@ public static partial class MessageBus
                 broker.Host(address, host =>
                 {
                     host.Heartbeat(Heartbeat);
+                    host.ContinuationTimeout(s_patience);
                     host.OnRefreshConnectionFactory = async factory =>
                     {
                         Secure(factory, builder.Configuration);
@@ -90,6 +94,24 @@ public static partial class MessageBus
         var factory = new ConnectionFactory { Uri = Address(configuration), AutomaticRecoveryEnabled = false };
         Secure(factory, configuration);
         return factory;
+    }
+
+    /// <summary>Opens a connection. The client by itself waits without end for a broker that takes the connection and then says nothing.</summary>
+    /// <param name="factory">Makes it.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <exception cref="TimeoutException">The broker said nothing for ten seconds.</exception>
+    public static async Task<IConnection> ConnectAsync(ConnectionFactory factory, CancellationToken cancellation)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(s_patience);
+        try
+        {
+            return await factory.CreateConnectionAsync(limit.Token);
+        }
+        catch (Exception e) when (limit.IsCancellationRequested && !cancellation.IsCancellationRequested)
+        {
+            throw new TimeoutException($"It takes the connection, but has not answered for {s_patience.TotalSeconds:0} s.", e);
+        }
     }
 
     /// <summary>
@@ -131,12 +153,12 @@ public static partial class MessageBus
         {
             try
             {
-                await using var connection = await factory.CreateConnectionAsync(stopping);
+                await using var connection = await ConnectAsync(factory, stopping);
                 return;
             }
             catch (Exception e) when (!stopping.IsCancellationRequested)
             {
-                var why = (e.InnerException ?? e).Message;
+                var why = (e is TimeoutException ? e : e.InnerException ?? e).Message;
                 if (why != reason) LogUnavailable(logger, why);
                 reason = why;
                 await Task.Delay(s_retryDelay, stopping);

@@ -11,9 +11,9 @@ namespace Intercommunalite.ServiceDefaults;
 /// <summary>
 /// MassTransit's bus on RabbitMQ, except in two things. After each attempt to listen or to send that the broker cut off, MassTransit
 /// waits longer, up to 38 s for an endpoint, and never less again in the life of the process: a receipt would come late that often after
-/// the broker is back. Here the pause stays what it is, and an endpoint listens again within two seconds. And when a channel breaks off
-/// while an endpoint waits for something on it, the wait may never end (<see cref="Sending"/> says why); here it ends two seconds after the
-/// channel. That an attempt is made only when the broker takes connections is <see cref="MessageBus"/>'s part.
+/// the broker is back. Here the pause stays what it is, a second and a half. And when a channel breaks off while an endpoint waits for something
+/// on it, that wait may never end (<see cref="Sending"/> says why); here it ends some three seconds after the channel. That an attempt is made
+/// only when the broker takes connections is <see cref="MessageBus"/>'s part.
 /// </summary>
 internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbitMqReceiveEndpointConfigurator>
 {
@@ -59,23 +59,20 @@ internal sealed class SteadyBusFactory : TransportRegistrationBusFactory<IRabbit
         }
     }
 
-    // Around all that an endpoint does on its channel: declare, consume, and take what comes. MassTransit then begins anew.
+    // Around all that an endpoint does on its channel: declare, consume, and take what comes. MassTransit then begins anew, on another channel.
+    // The channel is looked at, since those who wait for word of its end are among those that the client forgets.
     private sealed class AsLongAsTheChannel : IFilter<ChannelContext>
     {
-        // For what was being taken to come to its end.
+        private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+        // For what was being taken, which is cancelled, to come to its end. What takes longer ends beside what comes next.
         private static readonly TimeSpan s_end = TimeSpan.FromSeconds(2);
 
         public async Task Send(ChannelContext context, IPipe<ChannelContext> next)
         {
-            var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            // Called at once on a channel that is closed already.
-            context.Channel.ChannelShutdownAsync += (_, _) =>
-            {
-                closed.TrySetResult();
-                return Task.CompletedTask;
-            };
             var listening = next.Send(context);
-            await Task.WhenAny(listening, closed.Task);
+            while (!listening.IsCompleted && context.Channel.IsOpen && context.ConnectionContext.Connection.IsOpen)
+                await Task.WhenAny(listening, Task.Delay(s_interval));
             await listening.WaitAsync(s_end);
         }
 

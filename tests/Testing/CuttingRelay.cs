@@ -7,7 +7,7 @@ namespace Intercommunalite.Testing;
 
 /// <summary>
 /// Stands before the broker and, while it cuts, closes each connection on which the client calls a method that the test chooses; the broker does
-/// not get it. A method is its frame's payload: class and method in two octets each, then the arguments (AMQP 0-9-1, 4.2.4).
+/// not get it. Or it says nothing. A method is its frame's payload: class and method in two octets each, then the arguments (AMQP 0-9-1, 4.2.4).
 /// </summary>
 public sealed class CuttingRelay : IAsyncDisposable
 {
@@ -19,6 +19,7 @@ public sealed class CuttingRelay : IAsyncDisposable
     private readonly Predicate<byte[]> _cutAt;
     private readonly Task _accepting;
     private int _cuts;
+    private int _kept;
 
     /// <summary>Listens, and cuts.</summary>
     /// <param name="broker">The broker's address, on this machine.</param>
@@ -38,6 +39,12 @@ public sealed class CuttingRelay : IAsyncDisposable
 
     /// <summary>Whether it cuts; else it only relays.</summary>
     public bool Cutting { get; set; } = true;
+
+    /// <summary>Whether it takes connections without relaying or answering anything, for as long as they last: as a broker that is frozen.</summary>
+    public bool Silent { get; set; }
+
+    /// <summary>How many connections it has taken in silence.</summary>
+    public int Kept => Volatile.Read(ref _kept);
 
     /// <summary>queue.declare (50, 10).</summary>
     public static bool DeclaresQueue(byte[] method) => method is [0, 50, 0, 10, ..];
@@ -73,6 +80,13 @@ public sealed class CuttingRelay : IAsyncDisposable
         using var broker = new TcpClient();
         try
         {
+            if (Silent)
+            {
+                Interlocked.Increment(ref _kept);
+                await client.GetStream().CopyToAsync(Stream.Null, _stop.Token);
+                return;
+            }
+
             await broker.ConnectAsync(IPAddress.Loopback, _broker.Port, _stop.Token);
             await await Task.WhenAny(SendAsync(client.GetStream(), broker.GetStream()), broker.GetStream().CopyToAsync(client.GetStream(), _stop.Token));
         }

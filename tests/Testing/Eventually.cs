@@ -38,19 +38,20 @@ public static class Eventually
         Exception? failure = null;
         while (true)
         {
-            var begun = clock.Elapsed;
+            var (begun, reading) = (clock.Elapsed, ReadAsync());
+            if (await Task.WhenAny(reading, Task.Delay(Remaining(limit, clock))) != reading)
+            {
+                // What was read before says more than that the time is over.
+                throw NotWithin($"{seen}; one more reading was not done after {(clock.Elapsed - begun).TotalSeconds:0.##} s");
+            }
+
             try
             {
-                var value = await read().WaitAsync(Remaining(limit, clock));
+                var value = await reading;
                 if (condition(value))
                     return value;
 
                 (seen, failure) = (Show(value), null);
-            }
-            catch (TimeoutException) when (clock.Elapsed >= limit)
-            {
-                // What was read before says more than that the time is over.
-                seen += $"; one more reading was not done after {(clock.Elapsed - begun).TotalSeconds:0.##} s";
             }
             catch (Exception exception)
             {
@@ -58,11 +59,16 @@ public static class Eventually
             }
 
             if (clock.Elapsed >= limit)
-                throw new TimeoutException($"Not within {limit.TotalSeconds:0.#} s: {expectation}. Last seen: {seen}", failure);
+                throw NotWithin(seen);
 
             await Task.Delay(pause);
             pause = TimeSpan.FromMilliseconds(Math.Min(pause.TotalMilliseconds * 1.5, 250));
         }
+
+        // What it throws at once is thrown like the rest.
+        async Task<T> ReadAsync() => await read();
+
+        TimeoutException NotWithin(string what) => new($"Not within {limit.TotalSeconds:0.#} s: {expectation}. Last seen: {what}", failure);
     }
 
     /// <summary>

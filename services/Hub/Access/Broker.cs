@@ -145,7 +145,7 @@ internal sealed class Broker : IAsyncDisposable
     {
         if (_connection is { IsOpen: true }) return _connection;
         if (_connection is not null) await _connection.DisposeAsync();
-        return _connection = await _factory.CreateConnectionAsync(cancellation);
+        return _connection = await MessageBus.ConnectAsync(_factory, cancellation);
     }
 
     // Each time anew: a user may delete its own exchange. On a channel of its own, which an exchange of another kind in its place closes.
