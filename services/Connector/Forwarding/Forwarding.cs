@@ -14,7 +14,7 @@ internal sealed class ForwardingOptions
     /// <summary>How long a journal that the hub has whole stays silent before it asks whether that still holds.</summary>
     public TimeSpan Silence { get; init; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>How long the broker may take to confirm a message. When a connection breaks, the client tells few of those that wait for a confirm.</summary>
+    /// <summary>How long the broker may take to confirm a message. When a connection breaks, not all who wait for a confirm are told.</summary>
     public TimeSpan ConfirmTimeout { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>How long to wait after the broker refused a message.</summary>

@@ -24,6 +24,9 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_betweenReceipts = TimeSpan.FromMilliseconds(100);
 
+    // One that the broker does not take holds those that are said with it for so long.
+    private static readonly TimeSpan s_receiptPatience = TimeSpan.FromSeconds(5);
+
     private static readonly Counter<long> s_received = Telemetry.Meter.CreateCounter<long>(
         "hub.events.received", "{event}", "Events stored, by commune; duplicates and quarantined ones not counted");
 
@@ -185,7 +188,7 @@ internal sealed partial class Ingestion(Journals journals, StoreSchema schema, I
     {
         try
         {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10), clock);
+            using var limit = new CancellationTokenSource(s_receiptPatience, clock);
             var commune = await bus.GetSendEndpoint(new Uri($"exchange:{BusNames.CommuneQueue(CommuneCode.Parse(receipt.Commune))}")).WaitAsync(limit.Token);
             await commune.Send(receipt, limit.Token).OrGivenUpAsync(limit.Token);
         }
