@@ -108,9 +108,9 @@ public static partial class MessageBus
         {
             return await factory.CreateConnectionAsync(limit.Token);
         }
-        catch (Exception e) when (limit.IsCancellationRequested && !cancellation.IsCancellationRequested)
+        catch (Exception) when (limit.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
-            throw new TimeoutException($"It takes the connection, but has not answered for {s_patience.TotalSeconds:0} s.", e);
+            throw new TimeoutException($"It has not answered within {s_patience.TotalSeconds:0} s.");
         }
     }
 
@@ -158,7 +158,7 @@ public static partial class MessageBus
             }
             catch (Exception e) when (!stopping.IsCancellationRequested)
             {
-                var why = (e is TimeoutException ? e : e.InnerException ?? e).Message;
+                var why = (e.InnerException ?? e).Message;
                 if (why != reason) LogUnavailable(logger, why);
                 reason = why;
                 await Task.Delay(s_retryDelay, stopping);
